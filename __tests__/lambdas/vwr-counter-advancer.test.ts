@@ -1,0 +1,358 @@
+import { DeleteItemCommand, GetItemCommand, PutItemCommand } from "@aws-sdk/client-dynamodb";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import {
+  drainEvent,
+  openEvent,
+  pauseEvent,
+  reportSaturation,
+  resumeEvent,
+  setBypass,
+  setCeiling,
+  setRate,
+} from "../../lambdas/shared/control";
+import { type EventControl, toControl } from "../../lambdas/shared/schema";
+import { silentTelemetry } from "../../lambdas/shared/telemetry";
+import { advanceTarget, measuredRate, ticksDue } from "../../lambdas/vwr-counter-advancer/advance";
+import { createHandler } from "../../lambdas/vwr-counter-advancer/handler";
+import { startTables, type Tables } from "./support/tables";
+import { ApiEnvironment, advance, Clock, freshEvent, planeOf, requestIdOf } from "./support/waiting-room";
+
+let tables: Tables;
+let clock: Clock;
+let event: string;
+
+beforeAll(async () => {
+  tables = await startTables();
+});
+afterAll(() => tables.close());
+beforeEach(async () => {
+  for (const stale of await items()) {
+    await tables.client.send(new DeleteItemCommand({ TableName: tables.countersTable, Key: { eventId: stale } }));
+  }
+  tables.forget();
+  clock = new Clock();
+  event = freshEvent();
+});
+
+async function items() {
+  const { ScanCommand } = await import("@aws-sdk/client-dynamodb");
+  const { Items = [] } = await tables.client.send(new ScanCommand({ TableName: tables.countersTable }));
+  return Items.flatMap(({ eventId }) => (eventId === undefined ? [] : [eventId]));
+}
+
+const plane = () => planeOf(tables, clock);
+
+async function control(): Promise<EventControl> {
+  const Key = { eventId: { S: event } };
+  const { Item } = await tables.client.send(new GetItemCommand({ TableName: tables.countersTable, Key }));
+  return toControl(Item) as EventControl;
+}
+
+/** An open event with so many visitors waiting on one stripe. */
+async function queueOf(visitors: number, options = {}): Promise<ApiEnvironment> {
+  await openEvent(plane(), event, { stripes: 1, lease: 1, ...options });
+  const environment = new ApiEnvironment(tables, clock);
+  for (let visitor = 1; visitor <= visitors; visitor += 1) {
+    await environment.assign(event, { requestId: requestIdOf(visitor) });
+  }
+  return environment;
+}
+
+/** The function as the schedule runs it, without waiting for real. */
+function scheduled(options: { cycles?: number; batchSize?: number } = {}) {
+  const { client, countersTable, positionsTable } = tables;
+  return createHandler({
+    client,
+    countersTable,
+    positionsTable,
+    batchSize: options.batchSize ?? 2,
+    cycles: options.cycles ?? 6,
+    telemetry: silentTelemetry,
+    nowMs: clock.now,
+    monotonic: clock.monotonic,
+    sleep: async (ms) => clock.pass(ms),
+  });
+}
+
+describe("schedule", () => {
+  it("lets in six batches a minute, ten seconds apart", async () => {
+    await queueOf(20);
+    clock.pass(10_000);
+    const startedAt = clock.now();
+    const outcomes = await scheduled()({ time: new Date(clock.now()).toISOString() });
+    expect(outcomes.map((outcome) => (outcome.result === "advanced" ? outcome.to : 0))).toEqual([2, 4, 6, 8, 10, 12]);
+    expect(clock.now() - startedAt).toBe(50_000);
+  });
+
+  it("advances once per tick when it fires twice at once", async () => {
+    await queueOf(40);
+    clock.pass(60_000 - (clock.now() % 60_000));
+    const time = new Date(clock.now()).toISOString();
+    await Promise.all([advance(tables, clock, 2), advance(tables, clock, 2), advance(tables, clock, 2)]);
+    const after = (await control()).servingCounter;
+    await scheduled({ cycles: 1 })({ time });
+    expect([after, (await control()).servingCounter]).toEqual([4, 4]);
+  });
+
+  it("does nothing when a timed-out minute is retried after the next one has begun", async () => {
+    await queueOf(40);
+    clock.pass(60_000 - (clock.now() % 60_000));
+    const time = new Date(clock.now()).toISOString();
+    await scheduled()({ time });
+    clock.pass(10_000);
+    await scheduled({ cycles: 1 })({ time: new Date(clock.now()).toISOString() });
+    const before = (await control()).servingCounter;
+    const outcomes = await scheduled()({ time });
+    expect(new Set(outcomes.map(({ result }) => result))).toEqual(new Set(["applied"]));
+    expect((await control()).servingCounter).toBe(before);
+  });
+
+  it("makes up for at most two ticks when some were missed", async () => {
+    await queueOf(40);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    clock.pass(300_000);
+    await advance(tables, clock, 2);
+    expect((await control()).servingCounter).toBe(2 + 4);
+  });
+
+  it("finishes what a crash between cycles left, without letting in anybody twice", async () => {
+    await queueOf(40);
+    clock.pass(60_000 - (clock.now() % 60_000));
+    const time = new Date(clock.now()).toISOString();
+    await scheduled({ cycles: 3 })({ time });
+    const crashed = (await control()).servingCounter;
+    await scheduled()({ time });
+    expect((await control()).servingCounter - crashed).toBe(3 * 2);
+  });
+
+  it("numbers ticks by the scheduled time, so that a machine whose clock is off advances no more and no less", async () => {
+    await queueOf(40);
+    clock.pass(60_000 - (clock.now() % 60_000));
+    const time = new Date(clock.now()).toISOString();
+    await scheduled({ cycles: 1 })({ time });
+    clock.wallMs += 300_000;
+    await scheduled({ cycles: 1 })({ time });
+    clock.wallMs -= 600_000;
+    await scheduled({ cycles: 1 })({ time });
+    expect((await control()).servingCounter).toBe(4);
+  });
+
+  it("ends before the function's timeout and leaves the rest to the next minute", async () => {
+    await queueOf(40);
+    clock.pass(10_000);
+    const deadline = clock.monotonic() + 22_000;
+    const context = { getRemainingTimeInMillis: () => deadline - clock.monotonic() };
+    const outcomes = await scheduled()({ time: new Date(clock.now()).toISOString() }, context);
+    expect(outcomes).toHaveLength(2);
+  });
+});
+
+describe("advancing", () => {
+  it("never goes beyond what was handed out", async () => {
+    await queueOf(3);
+    clock.pass(10_000);
+    await advance(tables, clock, 500);
+    expect((await control()).servingCounter).toBe(3);
+  });
+
+  it("does nothing while paused, also during a lease, and makes up for nothing on resuming", async () => {
+    const environment = await queueOf(5, { lease: 4 });
+    await pauseEvent(plane(), event);
+    clock.pass(100_000);
+    expect(await advance(tables, clock, 2)).toEqual([{ eventId: event, result: "paused" }]);
+    expect((await environment.assign(event)).body.admitted).toBe(false);
+    await resumeEvent(plane(), event);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    expect((await control()).servingCounter).toBe(2);
+  });
+
+  it("gives up its advance when the event is paused or opened anew under its hands", async () => {
+    await queueOf(10);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    const before = await control();
+    await openEvent(plane(), event, { again: true, stripes: 1 });
+    clock.pass(10_000);
+    expect(await advance(tables, clock, 2, before.tick)).toEqual([{ eventId: event, result: "applied" }]);
+    expect((await control()).servingCounter).toBe(0);
+  });
+
+  it("follows the operator's rate, under the ceiling", async () => {
+    await queueOf(20);
+    await setRate(plane(), event, 5);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    await setCeiling(plane(), event, 3);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    await setCeiling(plane(), event, undefined);
+    await setRate(plane(), event, 0);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    expect((await control()).servingCounter).toBe(5 + 3);
+  });
+
+  it("halves the rate when the booking API is saturated, and gives a tenth back per tick", async () => {
+    await queueOf(20);
+    await setRate(plane(), event, 10);
+    await reportSaturation(plane(), event, 500);
+    const moved: number[] = [];
+    for (let tick = 0; tick < 3; tick += 1) {
+      const before = (await control()).servingCounter;
+      clock.pass(10_000);
+      await advance(tables, clock, 500);
+      moved.push((await control()).servingCounter - before);
+    }
+    expect(moved).toEqual([5, 6, 7]);
+    for (let tick = 0; tick < 9; tick += 1) {
+      clock.pass(10_000);
+      await advance(tables, clock, 500);
+    }
+    expect((await control()).pressure).toBeUndefined();
+  });
+
+  it("keeps the counter at the end of the queue during a bypass, so that nobody waits behind it afterwards", async () => {
+    await queueOf(9);
+    await setBypass(plane(), event, true);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    expect((await control()).servingCounter).toBe(9);
+  });
+
+  it("drains: lets in those who wait at the rate, then turns the event inactive by itself", async () => {
+    await queueOf(3);
+    await drainEvent(plane(), event);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    expect(await control()).toMatchObject({ servingCounter: 2, isActive: true });
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    expect(await control()).toMatchObject({ servingCounter: 3, isActive: false });
+  });
+
+  it("spends no rate on places that nobody holds", async () => {
+    const environment = await queueOf(0, { lease: 4 });
+    const places = [];
+    for (const pause of [0, 0, 800, 0, 0, 0, 0]) {
+      clock.pass(pause);
+      places.push((await environment.assign(event)).body.position);
+    }
+    expect(places).toEqual([1, 2, 5, 6, 7, 8, 9]);
+    clock.pass(10_000);
+    await environment.status(event);
+    await advance(tables, clock, 4);
+    expect((await control()).servingCounter).toBe(6);
+  });
+
+  it("gives nobody who comes later a position that was already served, from a stripe that lagged behind", async () => {
+    await openEvent(plane(), event, { stripes: 4, lease: 1 });
+    const onlyStripe3 = () => new ApiEnvironment(tables, clock, { random: () => 3 / 1_000_000 + 1e-9 });
+    for (let visitor = 0; visitor < 3; visitor += 1) {
+      await onlyStripe3().assign(event);
+    }
+    clock.pass(10_000);
+    await advance(tables, clock, 500);
+    expect((await control()).servingCounter).toBe(12);
+    const late = await new ApiEnvironment(tables, clock).assign(event);
+    expect(late.body).toMatchObject({ admitted: false, position: 13 });
+  });
+
+  it("measures the rate only while the queue is longer than a batch", async () => {
+    await queueOf(6, { batchSize: 2 });
+    clock.pass(10_000);
+    await advance(tables, clock, 500);
+    const measured = (await control()).ratePerSecond;
+    for (let tick = 0; tick < 5; tick += 1) {
+      clock.pass(10_000);
+      await advance(tables, clock, 500);
+    }
+    expect(measured).toBeCloseTo(0.2);
+    expect((await control()).ratePerSecond).toBeCloseTo(0.2);
+  });
+
+  it("advances the other events when one fails", async () => {
+    await queueOf(5);
+    const broken = event;
+    event = freshEvent();
+    await queueOf(5);
+    clock.pass(10_000);
+    tables.fail("UpdateItem", "error-500", { times: 9, matching: `"${broken}"` });
+    const outcomes = await advance(tables, clock, 2);
+    expect(outcomes.find(({ eventId }) => eventId === broken)?.result).toBe("failed");
+    expect((await control()).servingCounter).toBe(2);
+  });
+
+  it("misses nothing when the table cannot be read for a tick", async () => {
+    await queueOf(9);
+    clock.pass(10_000);
+    tables.fail("Scan", "throttle", { times: 9 });
+    expect(await advance(tables, clock, 2)).toEqual([]);
+    tables.forget();
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    expect((await control()).servingCounter).toBe(4);
+  });
+
+  it("advances once when the answer of its write is lost after it was committed", async () => {
+    await queueOf(9);
+    clock.pass(10_000);
+    tables.fail("UpdateItem", "lost-after");
+    await advance(tables, clock, 2);
+    await advance(tables, clock, 2);
+    expect((await control()).servingCounter).toBe(2);
+  });
+
+  it("finds the event behind more than 1 MB of other counters", async () => {
+    for (let filler = 0; filler < 6; filler += 1) {
+      const Item = { eventId: { S: `filler-${filler}` }, note: { S: "x".repeat(300_000) } };
+      await tables.client.send(new PutItemCommand({ TableName: tables.countersTable, Item }));
+    }
+    await queueOf(3);
+    clock.pass(10_000);
+    tables.forget();
+    await advance(tables, clock, 2);
+    expect(tables.calls.filter(({ operation }) => operation === "Scan").length).toBeGreaterThan(1);
+    expect((await control()).servingCounter).toBe(2);
+  });
+
+  it("admits nobody when the counters item was deleted", async () => {
+    await queueOf(3);
+    await tables.client.send(
+      new DeleteItemCommand({ TableName: tables.countersTable, Key: { eventId: { S: event } } }),
+    );
+    clock.pass(10_000);
+    expect(await advance(tables, clock, 2)).toEqual([]);
+  });
+});
+
+describe("arithmetic", () => {
+  it.each([
+    ["nobody handed out", [0, 0], [], 5, 0],
+    ["fewer than the batch", [2, 1], [], 5, 3],
+    ["exactly the batch", [2, 2], [], 4, 4],
+    ["the batch, past a place of a lagging stripe", [3, 1], [], 3, 3],
+    ["the batch, past two places of a lagging stripe", [4, 1], [], 4, 5],
+    ["the batch, past given-up places", [4, 4], [{ place: 1, count: 2 }], 2, 4],
+    ["nothing at rate 0", [4, 4], [], 0, 0],
+  ])("lets in %s", (_, handedOut, reclaimed, quota, target) => {
+    expect(advanceTarget({ servingCounter: 0, handedOut, reclaimed }, quota)).toBe(target);
+  });
+
+  it.each([
+    [10, 9, 0],
+    [10, 10, 0],
+    [10, 11, 1],
+    [10, 12, 2],
+    [10, 4000, 2],
+  ])("after tick %i, tick %i is due %i times", (last, now, due) => {
+    expect(ticksDue(last, now)).toBe(due);
+  });
+
+  it("keeps the measured rate when the queue ran dry", () => {
+    expect(measuredRate(50, 3, 10, true)).toBe(50);
+    expect(measuredRate(undefined, 500, 10, false)).toBe(50);
+    expect(measuredRate(50, 0, 10, false)).toBe(35);
+  });
+});

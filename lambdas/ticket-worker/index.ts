@@ -1,0 +1,27 @@
+import { Tracer } from "@aws-lambda-powertools/tracer";
+import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+import { secretField } from "../shared/secrets";
+import { createTelemetry, requiredEnv } from "../shared/telemetry";
+import { createHandler } from "./handler";
+
+/** A rotated token is picked up within this time. */
+const TOKEN_FRESH_MS = 300_000;
+
+const tracer = new Tracer({ captureHTTPsRequests: true });
+const secrets = tracer.captureAWSv3Client(new SecretsManagerClient({ maxAttempts: 2 }));
+const secretId = requiredEnv("INTERNAL_API_TOKEN_SECRET_ID");
+let token: { value: string; readAt: number } | undefined;
+
+async function internalApiToken(): Promise<string> {
+  if (token === undefined || performance.now() - token.readAt > TOKEN_FRESH_MS) {
+    const { SecretString } = await secrets.send(new GetSecretValueCommand({ SecretId: secretId }));
+    token = { value: secretField(SecretString), readAt: performance.now() };
+  }
+  return token.value;
+}
+
+export const handler = createHandler({
+  ticketServiceUrl: requiredEnv("TICKET_SERVICE_URL"),
+  internalApiToken,
+  telemetry: createTelemetry(),
+});

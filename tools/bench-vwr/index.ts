@@ -1,0 +1,416 @@
+import { fork } from "node:child_process";
+import { cpus } from "node:os";
+import { fileURLToPath } from "node:url";
+import { CreateTableCommand, DynamoDBClient, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
+import { Allocator } from "../../lambdas/shared/allocator";
+import { openEvent } from "../../lambdas/shared/control";
+import { ControlCache } from "../../lambdas/shared/controls";
+import { s, toControl } from "../../lambdas/shared/schema";
+import { KeyRing, signingKey } from "../../lambdas/shared/secrets";
+import { silentTelemetry } from "../../lambdas/shared/telemetry";
+import { createHandler } from "../../lambdas/vwr-api/handler";
+import { WaitingRoom } from "../../lambdas/vwr-api/service";
+import { runTick } from "../../lambdas/vwr-counter-advancer/handler";
+import { type BaselineOptions, baselineAssign, baselineCheck, baselineTake } from "./baseline";
+import { metered, quantile, type Usage } from "./meter";
+import { OPENING_15K, type SimulationResult, simulateOpening } from "./simulate";
+
+/*
+ * `npm run bench:vwr`: the waiting room against the plain one-item design, side by side in one run. Both go over the wire
+ * to the same dynalite, in turns, so that what else the machine does strikes both alike.
+ */
+
+/** Figures that other programs read; ratios are this design's over the baseline's of the same run. */
+export interface BenchResult {
+  readonly assignRatio: number;
+  readonly assignP99Ms: number;
+  readonly writeUnitRatio: number;
+  readonly allocationRatio: number;
+  readonly allocationP99Ms: number;
+  readonly allocationWriteUnitRatio: number;
+  readonly checkRatio: number;
+  readonly hottestItemWritesPerSecond: number;
+}
+
+interface Measured {
+  readonly perSecond: number;
+  readonly p99Ms: number;
+  readonly writeUnits: number;
+  readonly reads: number;
+}
+
+const COUNTERS = "bench-counters";
+const POSITIONS = "bench-positions";
+const CONCURRENCY = 200;
+const TICKETED_CHECKS = 200_000;
+const BASELINE_CHECKS = 6_000;
+const BATCH = 500;
+
+export async function bench(visitors: number, log: (line: string) => void): Promise<BenchResult> {
+  const database = fork(fileURLToPath(new URL("./database.ts", import.meta.url)));
+  const port = await new Promise<number>((resolve, reject) => {
+    database.once("message", (message) => resolve(message as number));
+    database.once("exit", (code) => reject(new Error(`dynalite ended with code ${code}`)));
+  });
+  const client = new DynamoDBClient({
+    endpoint: `http://127.0.0.1:${port}`,
+    region: "ap-northeast-2",
+    credentials: { accessKeyId: "bench", secretAccessKey: "bench" },
+    requestHandler: { httpAgent: { keepAlive: true, maxSockets: CONCURRENCY } },
+  });
+  try {
+    await createTables(client);
+    const allocation = {
+      baseline: await measureBaselineAllocation(client, visitors),
+      ours: await measureAllocation(client, visitors, 1),
+      spread: await measureAllocation(client, visitors, CONCURRENCY),
+    };
+    const assign = {
+      baseline: await measureBaselineAssign(client, visitors),
+      ours: await measureAssign(client, visitors, 1),
+      spread: await measureAssign(client, visitors, CONCURRENCY),
+    };
+    const check = { baseline: await measureBaselineCheck(client), ours: await measureCheck(client) };
+    const drained = await drainQueue(client, Math.min(visitors, 3_000));
+    const simulated = await simulateOpening({ ...OPENING_15K, visitors });
+    return report({ visitors, allocation, assign, check, drained, simulated }, log);
+  } finally {
+    client.destroy();
+    database.disconnect();
+  }
+}
+
+interface Pair {
+  readonly baseline: Measured;
+  /** All calls in one process, which share leases. */
+  readonly ours: Measured;
+}
+
+interface Triple extends Pair {
+  /** Each call in a process of its own, as Lambda has it: nothing is shared. */
+  readonly spread: Measured;
+}
+
+let events = 0;
+
+function nextEvent(): string {
+  events += 1;
+  return `evt-${events}`;
+}
+
+async function measureBaselineAllocation(client: DynamoDBClient, count: number): Promise<Measured> {
+  const { options, usage } = baselineOptions(client);
+  const event = nextEvent();
+  return measure(count, usage, () => baselineTake(options, event));
+}
+
+async function measureAllocation(client: DynamoDBClient, count: number, environments: number): Promise<Measured> {
+  const { room, usage } = await openRoom(client, environments);
+  const { Attributes } = await client.send(
+    new UpdateItemCommand({ TableName: COUNTERS, Key: { eventId: s(room.event) }, ReturnValues: "ALL_NEW" }),
+  );
+  const control = toControl(Attributes);
+  if (control === undefined) {
+    throw new Error("The event that was just opened has no control item");
+  }
+  usage.writeUnits = 0;
+  const taken = new Set<number>();
+  const result = await measure(count, usage, async (_, worker) => {
+    taken.add(await (room.allocators[worker % environments] as Allocator).take(control));
+  });
+  await giveBackLeases(room.allocators);
+  if (taken.size !== count) {
+    throw new Error(`${count} visitors got ${taken.size} different positions`);
+  }
+  return { ...result, writeUnits: usage.writeUnits };
+}
+
+async function measureBaselineAssign(client: DynamoDBClient, count: number): Promise<Measured> {
+  const { options, usage } = baselineOptions(client);
+  const event = nextEvent();
+  return measure(count, usage, (visitor) => baselineAssign(options, event, requestIdOf(visitor)));
+}
+
+async function measureAssign(client: DynamoDBClient, count: number, environments: number): Promise<Measured> {
+  const { room, usage } = await openRoom(client, environments);
+  const taken = new Set<number>();
+  const result = await measure(count, usage, async (visitor, worker) => {
+    const { position } = await (room.rooms[worker % environments] as WaitingRoom).assign(room.event, {
+      requestId: requestIdOf(visitor),
+    });
+    taken.add(position);
+  });
+  await giveBackLeases(room.allocators);
+  if (taken.size !== count) {
+    throw new Error(`${count} visitors got ${taken.size} different positions`);
+  }
+  return { ...result, writeUnits: usage.writeUnits };
+}
+
+async function measureBaselineCheck(client: DynamoDBClient): Promise<Measured> {
+  const { options, usage } = baselineOptions(client);
+  const event = nextEvent();
+  for (let visitor = 0; visitor < CONCURRENCY; visitor += 1) {
+    await baselineAssign(options, event, requestIdOf(visitor));
+  }
+  usage.reads = 0;
+  return measure(BASELINE_CHECKS, usage, (poll) => baselineCheck(options, event, requestIdOf(poll % CONCURRENCY)));
+}
+
+/** The whole handler, from API Gateway's event to the JSON answer; the baseline does not have that to do. */
+async function measureCheck(client: DynamoDBClient): Promise<Measured> {
+  const { room, usage } = await openRoom(client, 1);
+  const tickets = new Map<number, string>();
+  for (let visitor = 0; visitor < CONCURRENCY; visitor += 1) {
+    const answer = await (room.rooms[0] as WaitingRoom).assign(room.event, { requestId: requestIdOf(visitor) });
+    tickets.set(visitor, answer.ticket ?? "");
+  }
+  const handler = createHandler({
+    room: room.rooms[0] as WaitingRoom,
+    corsAllowedOrigins: ["https://urr.guru"],
+    telemetry: silentTelemetry,
+  });
+  usage.reads = 0;
+  return measure(TICKETED_CHECKS, usage, async (poll) => {
+    const visitor = poll % CONCURRENCY;
+    const { statusCode } = await handler({
+      httpMethod: "GET",
+      resource: "/vwr/check/{eventId}/{requestId}",
+      pathParameters: { eventId: room.event, requestId: requestIdOf(visitor) },
+      headers: { "x-vwr-ticket": tickets.get(visitor) },
+      body: null,
+      isBase64Encoded: false,
+    });
+    if (statusCode !== 200) {
+      throw new Error(`check answered ${statusCode}`);
+    }
+  });
+}
+
+/** Lets a queue in tick by tick and counts who comes in with each. */
+async function drainQueue(client: DynamoDBClient, visitors: number): Promise<{ ticks: number; perTick: number[] }> {
+  const { room } = await openRoom(client, CONCURRENCY);
+  const places: number[] = [];
+  await measure(visitors, { writeUnits: 0, reads: 0 }, async (visitor, worker) => {
+    const { position } = await (room.rooms[worker] as WaitingRoom).assign(room.event, {
+      requestId: requestIdOf(visitor),
+    });
+    places.push(position);
+  });
+  await giveBackLeases(room.allocators);
+  const perTick: number[] = [];
+  const firstTick = Math.floor(Date.now() / 10_000) + 1;
+  for (let tick = firstTick; places.length > perTick.reduce((sum, count) => sum + count, 0); tick += 1) {
+    const options = { client, countersTable: COUNTERS, positionsTable: POSITIONS, batchSize: BATCH };
+    const outcomes = await runTick({ ...options, telemetry: silentTelemetry }, tick);
+    const own = outcomes.find(({ eventId }) => eventId === room.event);
+    if (own?.result !== "advanced") {
+      throw new Error(`Tick ${tick} did not advance: ${JSON.stringify(own)}`);
+    }
+    perTick.push(places.filter((place) => place > own.from && place <= own.to).length);
+  }
+  return { ticks: perTick.length, perTick };
+}
+
+async function openRoom(client: DynamoDBClient, environments: number) {
+  const event = nextEvent();
+  await openEvent({ client, countersTable: COUNTERS }, event);
+  const meter = metered(client);
+  const tables = { client: meter.client, countersTable: COUNTERS, positionsTable: POSITIONS };
+  const key = signingKey("bench", "bench-secret-bench-secret-bench-secret");
+  const allocators = Array.from({ length: environments }, () => new Allocator(tables));
+  const rooms = allocators.map(
+    (allocator) =>
+      new WaitingRoom({
+        ...tables,
+        allocator,
+        controls: new ControlCache(tables),
+        keys: new KeyRing(async () => [key]),
+        defaultBatch: BATCH,
+      }),
+  );
+  return { room: { event, allocators, rooms }, usage: meter.usage };
+}
+
+/** What the environments' next requests would do: counted, but not timed. */
+async function giveBackLeases(allocators: readonly Allocator[]): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  for (const allocator of allocators) {
+    if (allocator.hasStale()) {
+      await allocator.reclaim();
+    }
+  }
+}
+
+function baselineOptions(client: DynamoDBClient): { options: BaselineOptions; usage: Usage } {
+  const meter = metered(client);
+  return { options: { client: meter.client, countersTable: COUNTERS, positionsTable: POSITIONS }, usage: meter.usage };
+}
+
+async function measure(
+  count: number,
+  usage: Usage,
+  call: (number: number, worker: number) => Promise<unknown>,
+): Promise<Measured> {
+  const latencies = new Float64Array(count);
+  let next = 0;
+  const work = async (_: unknown, worker: number) => {
+    while (next < count) {
+      const own = next;
+      next += 1;
+      const startedAt = performance.now();
+      await call(own, worker);
+      latencies[own] = performance.now() - startedAt;
+    }
+  };
+  const startedAt = performance.now();
+  await Promise.all(Array.from({ length: CONCURRENCY }, work));
+  const seconds = (performance.now() - startedAt) / 1000;
+  return { perSecond: count / seconds, p99Ms: quantile([...latencies], 0.99), ...usage };
+}
+
+function report(
+  results: {
+    visitors: number;
+    allocation: Triple;
+    assign: Triple;
+    check: Pair;
+    drained: { ticks: number; perTick: number[] };
+    simulated: SimulationResult;
+  },
+  log: (line: string) => void,
+): BenchResult {
+  const { visitors, allocation, assign, check, drained, simulated } = results;
+  const ratio = ({ baseline, ours }: Pair) => ours.perSecond / baseline.perSecond;
+  const units = ({ baseline, ours }: Pair) => ours.writeUnits / baseline.writeUnits;
+  const table: string[][] = [
+    ["", "plain", "this", "ratio", "target", "one call per environment"],
+    ...wireRows("allocation alone", allocation, [">= 5x", "<= 200", "<= 4,500"]),
+    ...wireRows("assign as shipped", assign, [">= 2x", "<= 350", "<= 20,000"]),
+    ["check, per second", whole(check.baseline.perSecond), whole(check.ours.perSecond), times(ratio(check)), ">= 50x"],
+    ["  reads per check", perCall(check.baseline.reads, BASELINE_CHECKS), perCall(check.ours.reads, TICKETED_CHECKS)],
+  ];
+  const simulatedTable: string[][] = [
+    ["", "plain", "this", "", "target"],
+    ["hottest key, writes in its busiest second", "", whole(simulated.hottestItemWritesPerSecond), "", "<= 500"],
+    ["allocation, write units", whole(visitors), whole(simulated.allocationWriteUnits), "", "<= 4,500"],
+    ["assign, write units", whole(visitors * 3), whole(simulated.assignWriteUnits), "", "<= 20,000"],
+    ["first-come order error p95, ms", "", whole(simulated.orderErrorP95Ms), "", "<= 250"],
+    ["abandoned places", "", percent(simulated.abandonedShare), "", "<= 6 %"],
+    ["  of these reclaimed", "", percent(simulated.reclaimedShare), "", "100.0 %"],
+    ["different positions", "", whole(simulated.distinctPositions), "", whole(visitors)],
+  ];
+  const { arrivalMs, environments, stripes, lease } = OPENING_15K;
+  log(`Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model}`);
+  log(`On the wire: ${visitors} visitors, ${CONCURRENCY} calls at a time, dynalite in a process of its own`);
+  print(table, log);
+  log(
+    `Simulated time: ${visitors} arrivals in ${arrivalMs} ms, ${environments} environments, ${stripes} stripes, lease ${lease}`,
+  );
+  print(simulatedTable, log);
+  log(`Let in per tick at a rate of ${BATCH}: ${drained.perTick.join(", ")}`);
+  const round = (value: number) => Number(value.toFixed(3));
+  return {
+    assignRatio: round(ratio(assign)),
+    assignP99Ms: round(assign.ours.p99Ms),
+    writeUnitRatio: round(units(assign)),
+    allocationRatio: round(ratio(allocation)),
+    allocationP99Ms: round(allocation.ours.p99Ms),
+    allocationWriteUnitRatio: round(units(allocation)),
+    checkRatio: round(ratio(check)),
+    hottestItemWritesPerSecond: simulated.hottestItemWritesPerSecond,
+  };
+}
+
+function wireRows(name: string, { baseline, ours, spread }: Triple, targets: readonly string[]): string[][] {
+  const [speed, p99, units] = targets as [string, string, string];
+  const faster = times(ours.perSecond / baseline.perSecond);
+  const spreadFaster = `${whole(spread.perSecond)} (${times(spread.perSecond / baseline.perSecond)})`;
+  const share = (ours.writeUnits / baseline.writeUnits).toFixed(2);
+  return [
+    [`${name}, per second`, whole(baseline.perSecond), whole(ours.perSecond), faster, speed, spreadFaster],
+    ["  p99, ms", whole(baseline.p99Ms), whole(ours.p99Ms), "", p99, whole(spread.p99Ms)],
+    ["  write units", whole(baseline.writeUnits), whole(ours.writeUnits), share, units, whole(spread.writeUnits)],
+  ];
+}
+
+function print(table: readonly string[][], log: (line: string) => void): void {
+  for (const [name = "", ...cells] of table) {
+    const columns = cells.map((cell, column) => cell.padStart(column < 4 ? 11 : 28)).join("");
+    log(`  ${name.padEnd(44)}${columns}`.trimEnd());
+  }
+  log("");
+}
+
+const whole = (value: number) => Math.round(value).toLocaleString("en");
+const times = (value: number) => `${value.toFixed(1)}x`;
+const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
+const perCall = (reads: number, calls: number) => (reads / calls).toFixed(5);
+
+async function createTables(client: DynamoDBClient): Promise<void> {
+  const eventId = { AttributeName: "eventId", AttributeType: "S" } as const;
+  await client.send(
+    new CreateTableCommand({
+      TableName: COUNTERS,
+      BillingMode: "PAY_PER_REQUEST",
+      AttributeDefinitions: [eventId],
+      KeySchema: [{ AttributeName: "eventId", KeyType: "HASH" }],
+    }),
+  );
+  await client.send(
+    new CreateTableCommand({
+      TableName: POSITIONS,
+      BillingMode: "PAY_PER_REQUEST",
+      AttributeDefinitions: [
+        eventId,
+        { AttributeName: "requestId", AttributeType: "S" },
+        { AttributeName: "position", AttributeType: "N" },
+      ],
+      KeySchema: [
+        { AttributeName: "eventId", KeyType: "HASH" },
+        { AttributeName: "requestId", KeyType: "RANGE" },
+      ],
+      GlobalSecondaryIndexes: [
+        {
+          IndexName: "eventId-position-index",
+          KeySchema: [
+            { AttributeName: "eventId", KeyType: "HASH" },
+            { AttributeName: "position", KeyType: "RANGE" },
+          ],
+          Projection: { ProjectionType: "ALL" },
+        },
+      ],
+    }),
+  );
+}
+
+function requestIdOf(visitor: number): string {
+  return `visitor-${String(visitor).padStart(12, "0")}`;
+}
+
+/** The targets that this run did not meet, each with its figure. */
+function unmet(result: BenchResult): string[] {
+  const rules: [keyof BenchResult, (value: number) => boolean, string][] = [
+    ["allocationRatio", (value) => value >= 5, "at least 5"],
+    ["allocationP99Ms", (value) => value <= 200, "at most 200"],
+    ["allocationWriteUnitRatio", (value) => value <= 0.3, "at most 0.3"],
+    ["assignRatio", (value) => value >= 2, "at least 2"],
+    ["assignP99Ms", (value) => value <= 350, "at most 350"],
+    ["writeUnitRatio", (value) => value <= 20 / 45, "at most 0.444"],
+    ["checkRatio", (value) => value >= 50, "at least 50"],
+    ["hottestItemWritesPerSecond", (value) => value <= 500, "at most 500"],
+  ];
+  return rules
+    .filter(([key, holds]) => !holds(result[key]))
+    .map(([key, , limit]) => `${key} is ${result[key]}, wanted ${limit}`);
+}
+
+const visitors = 15_000;
+const json = process.argv.includes("--json");
+const result = await bench(visitors, (line) => console.log(line));
+for (const problem of unmet(result)) {
+  console.log(`Target missed: ${problem}`);
+}
+if (json) {
+  console.log(JSON.stringify(result));
+}

@@ -1,0 +1,464 @@
+import { type Change, isList, isObject, type Json, type Plan } from "./plan";
+
+/** What stands in the place of a value that is not shown. */
+export const MASK = "(sensitive)";
+/** What stands in the place of text that only looks like a secret. */
+export const LOOKS_SECRET = "(masked: looks like a secret)";
+
+/** A leaf that is shown as words, in the place of a value that only equality may be asked of. */
+export class Words {
+  readonly #value: Json | undefined;
+
+  constructor(
+    readonly text: string,
+    value?: Json,
+  ) {
+    this.#value = value;
+  }
+
+  /** Whether both stand for the same value. */
+  same(other: Words): boolean {
+    return this.text === other.text && JSON.stringify(this.#value) === JSON.stringify(other.#value);
+  }
+}
+
+const SECRET_NAME =
+  /pass(?:word|wd|phrase|code)|pass(?:$|[^a-z])|(?:^|[^a-z])pwd|secret|token|credential|api[-_.]?key|access[-_.]?key|private[-_.]?key|signing[-_.]?key|encryption[-_.]?key|auth[-_.]?(?:key|string|value|header)|(?:^|[^a-z])pin(?:$|[^a-z])|connection[-_.]?string|webhook|(?:^|[-_.])dsn$|bearer|cookie[-_.]?value|license[-_.]?key|session[-_.]?key|hmac|salt|user[-_.]?data/i;
+
+/** Names that hold a reference to a secret, or a fact about one, never the secret. */
+const REFERENCE_NAME =
+  /(?:arn|arns|id|ids|name|names|prefix|suffix|length|version|versions|version_id|stages|rotation|enabled|ttl|type|types|kind|source|sources|path|days|window|window_in_days|policy|description|users?|index|key_id|kms_key|status|expiration|expiry|seconds|minutes|count|algorithm|format|key_spec|fields?|header_name|url_suffix|signing_enabled|required|mode|duration|hop_limit|action|actions)$/i;
+
+/** Attributes whose long random look is their nature: digests, identifiers and references of AWS and Terraform. */
+const RANDOM_BY_NATURE =
+  /(?:^|_)(?:id|ids|arn|arns|hash|sha\d*|md5|etag|checksum|digest|fingerprint|thumbprint|thumbprint_list|unique_id|owner_id|version_id|lineage|revision|zone_id|domain_name|dns_name|endpoint|url|path|kid)$/i;
+
+const secretNames = new Map<string, boolean>();
+
+function isSecretName(name: string): boolean {
+  const known = secretNames.get(name);
+  if (known !== undefined) return known;
+  const words = name.replace(/([a-z\d])([A-Z])/g, "$1_$2");
+  const secret = SECRET_NAME.test(words) && !REFERENCE_NAME.test(words.replace(/[-.]/g, "_"));
+  if (secretNames.size < REMEMBERED) secretNames.set(name, secret);
+  return secret;
+}
+
+/** How many answers are kept: a plan repeats its names and values. */
+const REMEMBERED = 20_000;
+
+/** Attributes of which the whole value is a secret though neither name nor marks need to say so, per type. */
+const SECRET_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
+  aws_secretsmanager_secret_version: ["secret_string", "secret_binary", "secret_string_wo"],
+  aws_ssm_parameter: ["value", "insecure_value", "value_wo"],
+  random_password: ["result", "bcrypt_hash"],
+  tls_private_key: ["private_key_pem", "private_key_openssh", "private_key_pem_pkcs8"],
+  kubernetes_secret: ["data", "binary_data"],
+  kubernetes_secret_v1: ["data", "binary_data"],
+  aws_api_gateway_api_key: ["value"],
+  aws_iam_access_key: ["secret", "ses_smtp_password_v4"],
+};
+
+/** Forms that are secrets wherever they stand. */
+const SECRET_FORMS: readonly (readonly [RegExp, string])[] = [
+  [/(\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"']{0,128}):[^\s/@"']{1,256}@/gi, `$1:${MASK}@`],
+  [/-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|$)/g, LOOKS_SECRET],
+  [/\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g, LOOKS_SECRET],
+  [
+    /\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|sk_(?:live|test)_\w{10,}|npm_[A-Za-z0-9]{20,})/g,
+    LOOKS_SECRET,
+  ],
+  [/https:\/\/(?:hooks\.slack\.com\/\S+|(?:\w+\.)?discord(?:app)?\.com\/api\/webhooks\/\S+)/g, LOOKS_SECRET],
+  [/\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?/g, LOOKS_SECRET],
+  [/\b(Bearer|Basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${MASK}`],
+];
+
+/** `NAME=value` and `name: value` in text, of which only names of secrets matter. */
+const ASSIGNMENT = /(?<![\w.-])([\w.-]{2,64})(["']?\s{0,4}[=:]\s{0,4})(["']?)([^\s"'&;,(]{3,})/g;
+
+const withoutAssignments = (text: string): string =>
+  text.replace(ASSIGNMENT, (whole, name: string, sign: string, quote: string, value: string, at: number) => {
+    const inArn = sign === ":" && text.charAt(at - 1) === ":";
+    return inArn || value.startsWith("${") || !isSecretName(name) ? whole : `${name}${sign}${quote}${MASK}`;
+  });
+
+const SHORTEST_TAINT = 6;
+
+/** Text that none of the forms can be found in. */
+const TOO_SHORT_FOR_FORMS = /^[\w./-]{0,14}$/;
+
+/** The marks of a value: Terraform's own, cut to the part that belongs to it. `undefined` means nobody said. */
+export type Marks = Json | undefined;
+
+/** Marks of a member: a missing member of known marks is unmarked, and marks of another shape hide everything. */
+export function marksOf(marks: Marks, key: string | number): Marks {
+  if (marks === true || marks === undefined) return marks;
+  if (marks === false || marks === null) return false;
+  if (isList(marks)) return typeof key === "number" ? (marks[key] ?? false) : true;
+  if (isObject(marks)) return typeof key === "string" ? (Object.hasOwn(marks, key) ? marks[key] : false) : true;
+  return true;
+}
+
+/** Whether marks hide the value as a whole. Marks that are missing or of an unknown form do. */
+const hides = (marks: Marks): boolean =>
+  marks === true || marks === undefined || typeof marks === "string" || typeof marks === "number";
+
+/**
+ * Decides what of a plan may be read by everybody who can read the pull request. It fails closed: a value is shown only
+ * if Terraform's marks are there and do not hide it, its name and its look are not those of a secret, and it holds no
+ * value that is marked sensitive anywhere else in the plan.
+ */
+export class Redactor {
+  private readonly exact: ReadonlySet<string>;
+  private readonly everywhere: Finder;
+  private readonly inFinished: Finder;
+  private readonly cleanedRandom = new Map<string, string>();
+  private readonly cleanedForms = new Map<string, string>();
+
+  /**
+   * @param secrets values known to be sensitive
+   * @param identifiers addresses and names that are public by themselves: a secret that equals one is not hunted for
+   */
+  constructor(secrets: Iterable<string> = [], identifiers: ReadonlySet<string> = new Set()) {
+    const exact = new Set<string>();
+    const taints = new Set<string>();
+    const names = [...identifiers].join("\n");
+    for (const secret of secrets) {
+      if (secret.length < 4 || COMMON_WORDS.has(secret)) continue;
+      if (/^[a-z][a-z_.-]{0,20}$/i.test(secret) && names.includes(secret)) continue;
+      exact.add(secret);
+      if (secret.length >= SHORTEST_TAINT) for (const form of formsOf(secret)) taints.add(form);
+    }
+    this.exact = exact;
+    this.everywhere = new Finder(taints);
+    this.inFinished = new Finder([...taints].filter((taint) => taint.length >= 12 && /^[\w+/=.@%-]+$/.test(taint)));
+  }
+
+  /** Collects everything that the plan itself marks sensitive, wherever it stands in it. */
+  static forPlans(plans: readonly Plan[]): Redactor {
+    const secrets = new Set<string>();
+    const identifiers = new Set<string>();
+    for (const plan of plans) collect(plan, secrets, identifiers);
+    return new Redactor(secrets, identifiers);
+  }
+
+  /** A value as it may be shown: hidden leaves become {@link Words}. The shape stays. */
+  value(value: Json | undefined, marks: Marks, name: string, type = ""): Shown {
+    if (value === undefined || value === null) return null;
+    if (hides(marks)) return new Words(MASK, value);
+    if (SECRET_ATTRIBUTES[type]?.includes(name)) return new Words(MASK, value);
+    return this.inner(value, marks, name);
+  }
+
+  /** Free text (messages, reasons) without what looks like a secret. */
+  text(text: string): string {
+    return this.cleaned(text, true);
+  }
+
+  private cleaned(text: string, random: boolean): string {
+    const plain = TOO_SHORT_FOR_FORMS.test(text);
+    if (plain && text.length < SHORTEST_TAINT) return text;
+    const kept = random ? this.cleanedRandom : this.cleanedForms;
+    const known = kept.get(text);
+    if (known !== undefined) return known;
+    let result = this.scrub(text);
+    if (!plain) {
+      for (const [form, replacement] of SECRET_FORMS) result = result.replace(form, replacement);
+      result = withoutAssignments(result);
+      if (random) result = result.replace(RANDOM_RUN, (run) => (looksRandom(run) ? LOOKS_SECRET : run));
+    }
+    if (kept.size < REMEMBERED) kept.set(text, result);
+    return result;
+  }
+
+  /** Takes every known secret out of a text that comes from the plan. */
+  scrub(text: string): string {
+    return this.everywhere.replaceIn(text);
+  }
+
+  /**
+   * The last net, under all others: finished Markdown without known secrets. Leaves out those that could be part of the
+   * layout; they were taken from the values already.
+   */
+  scrubFinished(markdown: string): string {
+    return this.inFinished.replaceIn(markdown);
+  }
+
+  private inner(value: Json, marks: Marks, name: string): Shown {
+    if (value === null) return null;
+    if (hides(marks)) return new Words(MASK, value);
+    if (isList(value)) return value.map((item, index) => this.inner(item, marksOf(marks, index), name));
+    if (isObject(value)) return this.object(value, marks, name);
+    if (typeof value === "boolean") return value;
+    if (isSecretName(name)) return value === "" ? "" : new Words(MASK, value);
+    if (typeof value === "number") return this.exact.has(String(value)) ? new Words(MASK, value) : value;
+    return this.string(value, name);
+  }
+
+  private object(value: { readonly [key: string]: Json }, marks: Marks, name: string): Shown {
+    const shown: Record<string, Shown> = {};
+    const label = value.name ?? value.key ?? value.Name ?? value.Key ?? value.parameter_name ?? value.header;
+    const labelled = typeof label === "string" && isSecretName(label);
+    for (const [key, item] of Object.entries(value)) {
+      const secretValue = labelled && /^(?:value|values|default|content)$/i.test(key) && typeof item !== "boolean";
+      const underSecret = isSecretName(name) && !isObject(item) && !isList(item) && !REFERENCE_NAME.test(key);
+      shown[this.key(key)] =
+        (secretValue || underSecret) && item !== null && typeof item !== "boolean"
+          ? new Words(MASK, item)
+          : this.inner(item, marksOf(marks, key), key);
+    }
+    return shown;
+  }
+
+  /** The keys of maps are text too. */
+  private key(key: string): string {
+    return this.exact.has(key) ? MASK : this.text(key);
+  }
+
+  private string(value: string, name: string): Shown {
+    if (value === "") return value;
+    if (this.exact.has(value)) return new Words(MASK, value);
+    if (/^\s*[[{]/.test(value) && value.length < 1_000_000) {
+      const parsed = parseJson(value);
+      if (parsed !== undefined) return new JsonText(this.inner(parsed, false, ""), value);
+    }
+    const result = this.cleaned(value, !RANDOM_BY_NATURE.test(name));
+    if (result === value) return value;
+    return new Words(result === LOOKS_SECRET || result === MASK ? result : JSON.stringify(result), value);
+  }
+}
+
+/** A string that holds JSON, taken apart so that its parts can be hidden and compared. */
+export class JsonText {
+  readonly #text: string;
+
+  constructor(
+    readonly value: Shown,
+    text: string,
+  ) {
+    this.#text = text;
+  }
+
+  /** Whether the texts are the same to the letter, not only in what they mean. */
+  sameText(other: JsonText): boolean {
+    return this.#text === other.#text;
+  }
+}
+
+/** A value that may be read by everybody. */
+export type Shown =
+  | null
+  | boolean
+  | number
+  | string
+  | Words
+  | JsonText
+  | readonly Shown[]
+  | { readonly [key: string]: Shown };
+
+export const isShownObject = (value: Shown | undefined): value is { readonly [key: string]: Shown } =>
+  typeof value === "object" &&
+  value !== null &&
+  !Array.isArray(value) &&
+  !(value instanceof Words) &&
+  !(value instanceof JsonText);
+
+export function parseJson(text: string): Json | undefined {
+  try {
+    const parsed = JSON.parse(text) as Json;
+    return typeof parsed === "object" && parsed !== null ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Long runs of the characters that keys and digests are made of; references in templates are left out. */
+const RANDOM_RUN = /(?<![\w$])[A-Za-z0-9+/_=-]{20,}/g;
+
+/**
+ * Whether a run of characters looks drawn at random. Words, names and paths change between letters and digits, and
+ * between cases, much less often than random text does. ARNs, AWS identifiers and dates are not caught: they are cut
+ * at `:` and `.`, or have a known prefix.
+ */
+export function looksRandom(run: string): boolean {
+  if (/^[a-z]{1,12}-[0-9a-f]{8,17}$/.test(run)) return false;
+  if (/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(run)) return true;
+  return run.split(/[-_/]/).some((word) => isRandomWord(word)) || isRandomWord(run.replace(/[-_/]/g, ""), 32);
+}
+
+/** Words written together: `CloudWatchLambdaInsightsExecutionRolePolicy`. */
+const CAMEL_CASE = /^[a-z]*(?:[A-Z]{2,5}(?=[A-Z][a-z])|[A-Z][a-z]{2,})+(?:[A-Z]{2,5}|\d{1,8})?$/;
+
+function isRandomWord(word: string, shortest = 16): boolean {
+  if (word.length < shortest) return false;
+  const counts = new Map<string, number>();
+  for (const character of word) counts.set(character, (counts.get(character) ?? 0) + 1);
+  let entropy = 0;
+  for (const count of counts.values()) entropy -= (count / word.length) * Math.log2(count / word.length);
+  if (entropy < 2.9) return false;
+  const kind = (character: string) => (/[a-z]/.test(character) ? 0 : /[A-Z]/.test(character) ? 1 : 2);
+  let changes = 0;
+  for (let index = 1; index < word.length; index++) {
+    if (kind(word.charAt(index)) !== kind(word.charAt(index - 1))) changes++;
+  }
+  const rate = changes / (word.length - 1);
+  if (CAMEL_CASE.test(word)) return false;
+  if (/^[0-9a-f]+$/i.test(word)) return word.length >= 20 && rate > 0.2;
+  if (rate > 0.38) return true;
+  const vowels = (word.match(/[aeiouy]/gi)?.length ?? 0) / word.length;
+  return (
+    word.length >= 20 && (rate > 0.28 || (/^[a-z]+$/.test(word) && vowels < 0.2) || (/\d/.test(word) && rate > 0.2))
+  );
+}
+
+/** Finds many strings in a text at once: by the first characters of each, so that the number of strings hardly matters. */
+class Finder {
+  private readonly starts = new Uint8Array(1 << 16);
+  private readonly byHead = new Map<string, string[]>();
+
+  constructor(words: Iterable<string>) {
+    for (const word of [...words].sort((a, b) => b.length - a.length)) {
+      this.starts[this.hash(word, 0)] = 1;
+      const head = word.slice(0, SHORTEST_TAINT);
+      const bucket = this.byHead.get(head);
+      if (bucket) bucket.push(word);
+      else this.byHead.set(head, [word]);
+    }
+  }
+
+  replaceIn(text: string): string {
+    if (this.byHead.size === 0) return text;
+    let result = "";
+    let copied = 0;
+    for (let index = 0; index + SHORTEST_TAINT <= text.length; index++) {
+      if (this.starts[this.hash(text, index)] !== 1) continue;
+      const found = this.byHead
+        .get(text.slice(index, index + SHORTEST_TAINT))
+        ?.find((word) => text.startsWith(word, index));
+      if (found === undefined) continue;
+      result += text.slice(copied, index) + MASK;
+      index += found.length - 1;
+      copied = index + 1;
+    }
+    return copied === 0 ? text : result + text.slice(copied);
+  }
+
+  private hash(text: string, at: number): number {
+    return (
+      (text.charCodeAt(at) * 961 +
+        text.charCodeAt(at + 1) * 31 +
+        text.charCodeAt(at + 2) * 7 +
+        text.charCodeAt(at + 3)) &
+      0xffff
+    );
+  }
+}
+
+/** Values that are marked sensitive now and then and mean nothing by themselves. */
+const COMMON_WORDS = new Set([
+  "true",
+  "false",
+  "null",
+  "none",
+  "default",
+  "enabled",
+  "disabled",
+  "admin",
+  "postgres",
+  "string",
+  "String",
+]);
+
+/** The ways a secret can be written: as it is, inside JSON, in an address, as base64, in HTML, or with its lines indented. */
+function formsOf(secret: string): readonly string[] {
+  const json = JSON.stringify(secret).slice(1, -1);
+  const html = secret
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;");
+  const lines = secret.includes("\n") ? secret.split("\n").filter((line) => line.trim().length >= 12) : [];
+  const wellFormed = !/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(secret);
+  return [
+    secret,
+    json,
+    JSON.stringify(json).slice(1, -1),
+    ...(wellFormed ? [encodeURIComponent(secret)] : []),
+    Buffer.from(secret).toString("base64").replace(/=+$/, ""),
+    html,
+    ...lines.map((line) => line.trim()),
+  ].filter((form) => form.length >= SHORTEST_TAINT);
+}
+
+function collect(plan: Plan, secrets: Set<string>, identifiers: Set<string>): void {
+  const change = (item: Change, type = "") => {
+    gather(item.before, item.before_sensitive, secrets);
+    gather(item.after, item.after_sensitive, secrets);
+    for (const attribute of SECRET_ATTRIBUTES[type] ?? []) {
+      for (const side of [item.before, item.after]) if (isObject(side)) gather(side[attribute], true, secrets);
+    }
+  };
+  const resources = [
+    ...plan.resource_changes,
+    ...plan.resource_drift,
+    ...plan.deferred_changes.map((deferred) => deferred.resource_change),
+  ];
+  for (const resource of resources) {
+    for (const word of [
+      resource.type,
+      resource.name,
+      resource.address,
+      ...(resource.module_address ?? "").split("."),
+    ]) {
+      identifiers.add(word);
+    }
+    change(resource.change, resource.type);
+  }
+  for (const output of Object.values(plan.output_changes)) change(output);
+  const variables = plan.configuration.root_module?.variables ?? {};
+  for (const [name, variable] of Object.entries(variables)) {
+    if (variable.sensitive === true) gather(plan.variables?.[name]?.value, true, secrets);
+  }
+  for (const state of [plan.prior_state, plan.planned_values]) gatherState(state, secrets);
+}
+
+/** State and planned values carry their marks as `sensitive_values` beside `values`. */
+function gatherState(value: Json | undefined, secrets: Set<string>): void {
+  if (isList(value)) {
+    for (const item of value) gatherState(item, secrets);
+  } else if (isObject(value)) {
+    if (value.sensitive_values !== undefined) gather(value.values, value.sensitive_values, secrets);
+    if (value.sensitive === true) gather(value.value, true, secrets);
+    for (const [key, item] of Object.entries(value)) {
+      const attributes = key === "sensitive_values" || (key === "values" && value.sensitive_values !== undefined);
+      if (!attributes && typeof item === "object") gatherState(item, secrets);
+    }
+  }
+}
+
+/** All strings and numbers under marks that say "sensitive". Missing marks add nothing here: they hide at display. */
+function gather(value: Json | undefined, marks: Marks, secrets: Set<string>): void {
+  if (value === undefined || value === null || marks === false || marks === undefined || marks === null) return;
+  if (isList(value)) {
+    value.forEach((item, index) => {
+      gather(item, marksOf(marks, index), secrets);
+    });
+  } else if (isObject(value)) {
+    for (const [key, item] of Object.entries(value)) {
+      if (marks === true && looksRandom(key)) secrets.add(key);
+      gather(item, marksOf(marks, key), secrets);
+    }
+  } else if (marks === true && typeof value !== "boolean") {
+    const text = String(value);
+    secrets.add(text);
+    const parsed = typeof value === "string" && /^\s*[[{]/.test(value) ? parseJson(value) : undefined;
+    if (parsed !== undefined) gatherLeaves(parsed, secrets);
+  }
+}
+
+/** The parts of a sensitive JSON text; its keys are words of a format, not secrets. */
+function gatherLeaves(value: Json, secrets: Set<string>): void {
+  if (isList(value)) for (const item of value) gatherLeaves(item, secrets);
+  else if (isObject(value)) for (const item of Object.values(value)) gatherLeaves(item, secrets);
+  else if (value !== null && typeof value !== "boolean") secrets.add(String(value));
+}

@@ -1,0 +1,23 @@
+import { defineConfig } from "vitest/config";
+
+/** `npm test` runs the fast suites; each slower suite has a project and an npm script of its own. */
+const SLOW_SUITES = ["deploy", "browser", "cluster"];
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["__tests__/**/*.test.ts"],
+          exclude: SLOW_SUITES.map((suite) => `__tests__/${suite}/**`),
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      ...SLOW_SUITES.map((suite) => ({
+        test: { name: suite, include: [`__tests__/${suite}/**/*.test.ts`], testTimeout: 600_000, hookTimeout: 600_000 },
+      })),
+    ],
+  },
+});
