@@ -1,6 +1,6 @@
 import { overlaps, parseCidr } from "../lib/cidr";
 import { nameProblems } from "../lib/naming";
-import { brokenRules, type Rule } from "../lib/rules";
+import { brokenRules, problem, type Rule } from "../lib/rules";
 
 /** Name of an environment. */
 export type EnvironmentName = "prod" | "staging";
@@ -81,6 +81,8 @@ export interface Environment {
 const MAXIMUM_CONCURRENCY_RANGE = { min: 2, max: 1000 };
 /** The default account quota of concurrent executions, of which 100 must stay unreserved. Source: AWS Lambda quotas. */
 const RESERVABLE_CONCURRENCY = 900;
+/** What the advancer reserves in each environment: one run and one that overlaps it. */
+const ADVANCER_CONCURRENCY = 2;
 
 const RULES: readonly Rule<Environment>[] = [
   {
@@ -164,15 +166,6 @@ const RULES: readonly Rule<Environment>[] = [
     remedy: "Above the reserved concurrency, batches are throttled and drift towards the dead-letter queue.",
   },
   {
-    property: "waitingRoom.apiReservedConcurrentExecutions",
-    given: ({ waitingRoom, worker }) =>
-      waitingRoom.apiReservedConcurrentExecutions + worker.reservedConcurrentExecutions,
-    valid: ({ waitingRoom, worker }) =>
-      waitingRoom.apiReservedConcurrentExecutions + worker.reservedConcurrentExecutions <= RESERVABLE_CONCURRENCY,
-    allowed: `together with the worker's at most ${RESERVABLE_CONCURRENCY}`,
-    remedy: "Ask AWS for a higher quota of concurrent executions first, then raise this limit.",
-  },
-  {
     property: "waitingRoom.throttlingBurstLimit",
     given: ({ waitingRoom }) => ({ rate: waitingRoom.throttlingRateLimit, burst: waitingRoom.throttlingBurstLimit }),
     valid: ({ waitingRoom }) => waitingRoom.throttlingBurstLimit >= waitingRoom.throttlingRateLimit,
@@ -199,7 +192,25 @@ export function environmentProblems(environments: readonly Environment[]): strin
           `[environments/${right.name}] vpc.cidr: given ${right.vpc.cidr}; allowed: a block that does not overlap ${left.name}'s ${left.vpc.cidr}. Overlapping networks can never be peered.`,
       ),
   );
-  return [...own, ...clashes];
+  return [...own, ...clashes, ...concurrencyProblems(environments)];
+}
+
+/** Both environments share one account, and so its quota of concurrent executions. */
+function concurrencyProblems(environments: readonly Environment[]): string[] {
+  const reserved = environments.map(
+    ({ waitingRoom, worker }) =>
+      waitingRoom.apiReservedConcurrentExecutions + ADVANCER_CONCURRENCY + worker.reservedConcurrentExecutions,
+  );
+  const total = reserved.reduce((sum, count) => sum + count, 0);
+  if (total <= RESERVABLE_CONCURRENCY) return [];
+  return [
+    `[environments] ${problem(
+      "reserved concurrent executions of all functions",
+      total,
+      `at most ${RESERVABLE_CONCURRENCY} in one account`,
+      "Lower waitingRoom.apiReservedConcurrentExecutions, or have AWS raise the quota and raise this limit.",
+    )}`,
+  ];
 }
 
 /** Everything that is wrong with the committed configuration, told at once. */

@@ -135,7 +135,10 @@ export class Role implements Grantee {
     });
   }
 
-  /** The role with its policies: what `dependsOn` must name where AWS checks permissions at creation. */
+  /**
+   * The role with its policies: what `dependsOn` must name where AWS checks permissions at creation. It knows the inline policy
+   * only once something was granted: ask after the grants, or lazily.
+   */
   get dependables(): (IamRole | IamRolePolicy | IamRolePolicyAttachment)[] {
     return [this.role, ...this.attachments, ...(this.policyResource ? [this.policyResource] : [])];
   }

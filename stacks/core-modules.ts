@@ -22,6 +22,7 @@ import { Sqs } from "../modules/sqs";
 import { Vpc } from "../modules/vpc";
 import { VpcEndpoints } from "../modules/vpc-endpoints";
 import type { AccountVariables } from "./account-variables";
+import { defaultTags } from "./terraform-settings";
 
 /** Header by which the load balancer knows CloudFront. Source: Infra analysis §2-7. */
 export const ORIGIN_HEADER = "X-Custom-Header";
@@ -81,6 +82,7 @@ export class CoreModules {
       accountId,
       region,
       databases: DATABASES,
+      ...(usEast1 && { usEast1 }),
       rotations: environment.secretRotations,
     });
     const { key } = this.secrets;
@@ -100,6 +102,7 @@ export class CoreModules {
       publicAccessCidrs: account.eksPublicAccessCidrs,
       adminPrincipalArns: account.eksAdminPrincipalArns,
       nodeGroup: environment.eks.nodeGroup,
+      instanceTags: defaultTags(environment),
     });
 
     this.rds = new Rds(stack, "rds", {
@@ -147,6 +150,7 @@ export class CoreModules {
 
     this.dynamodbVwr = new DynamodbVwr(stack, "dynamodb_vwr", {
       prefix,
+      key,
       pointInTimeRecovery: environment.waitingRoom.pointInTimeRecovery,
       deletionProtection: environment.deletionProtection,
     });
@@ -196,7 +200,7 @@ export class CoreModules {
       alarmEmails: account.alarmEmails,
       slackTeamId: account.slackTeamId,
       slackChannelId: account.slackChannelId,
-      ...(usEast1 && { usEast1 }),
+      ...(usEast1 && { usEast1: { provider: usEast1, key: this.secrets.usEast1Key } }),
     });
 
     this.connect();
@@ -223,7 +227,6 @@ export class CoreModules {
 
   /** What each service's pods may do in AWS: queue-service sends ticket events, the others use their topics. */
   private grantToServices(environment: Environment): Record<string, string> {
-    this.sqs.grantConsume(this.iam.lambdaWorkerRole);
     return Object.fromEntries(
       SERVICES.filter(usesAws).map((service) => {
         const role = this.serviceRole(service, environment);

@@ -2,7 +2,8 @@ import type { Construct } from "constructs";
 import type { Environment } from "../environments/environment";
 import { SERVICE_NAMES } from "../environments/services";
 import { bundleCloudFrontFunctions, bundleEdge } from "../lib/lambda-bundle";
-import { ModularStack } from "../lib/terraform-modules";
+import { Asset, ModularStack } from "../lib/terraform-modules";
+import { bundleWaitingPage } from "../lib/waiting-page";
 import { Cloudfront } from "../modules/cloudfront";
 import { Ecr } from "../modules/ecr";
 import { Route53 } from "../modules/route53";
@@ -34,7 +35,7 @@ export class ProdStack extends ModularStack {
     });
     const { iam, secrets, s3, alb, apiGatewayVwr, monitoring } = modules;
 
-    const waf = new Waf(this, "waf", { prefix, accountId: account.accountId, usEast1 });
+    const waf = new Waf(this, "waf", { prefix, accountId: account.accountId, usEast1, key: secrets.usEast1Key });
 
     const cloudfront = new Cloudfront(this, "cloudfront", {
       prefix,
@@ -57,6 +58,7 @@ export class ProdStack extends ModularStack {
       ...(s3.logsBucket && { logsBucket: s3.logsBucket }),
       usEast1,
       key: secrets.key,
+      usEast1Key: secrets.usEast1Key,
     });
 
     const route53 = new Route53(this, "route53", {
@@ -73,6 +75,12 @@ export class ProdStack extends ModularStack {
     secrets.queueEntryTokenSecret.grantRead(iam.lambdaEdgeRole);
     s3.grantReadObject(iam.lambdaEdgeRole, ACTIVE_EVENTS_KEY);
     s3.allowRead(cloudfront);
+    s3.upload("waiting_page", {
+      key: "vwr/index.html",
+      content: new Asset(this, "waiting_page", { fileName: "index.html", content: bundleWaitingPage() }),
+      contentType: "text/html; charset=utf-8",
+      cacheControl: "public, max-age=300",
+    });
     cloudfront.edgeAlarms.notify(monitoring.alarmTopicArn);
     cloudfront.alarms.notify(monitoring.usEast1AlarmTopicArn);
     waf.alarms.notify(monitoring.usEast1AlarmTopicArn);

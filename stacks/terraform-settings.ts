@@ -34,10 +34,15 @@ export function edgeProvider(stack: ModularStack, environment: Environment, acco
   });
 }
 
-function accountSettings({ name }: Environment, accountId: string) {
+function accountSettings(environment: Environment, accountId: string) {
   return {
     // A deploy with the credentials of another account stops before it makes anything.
     allowedAccountIds: [accountId],
-    defaultTags: [{ tags: { Project: "URR", Environment: name, ManagedBy: "Terraform" } }],
+    defaultTags: [{ tags: defaultTags(environment) }],
   };
+}
+
+/** Tags of everything. Source: Infra analysis §1-4. */
+export function defaultTags({ name }: Environment): Record<string, string> {
+  return { Project: "URR", Environment: name, ManagedBy: "Terraform" };
 }

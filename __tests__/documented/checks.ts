@@ -42,6 +42,8 @@ const MANAGED_RULE_GROUPS: Readonly<Record<string, string>> = {
   AWSManagedRulesKnownBadInputsRuleSet: "known bad inputs",
   AWSManagedRulesSQLiRuleSet: "SQL injection",
 };
+const ALARM_SIDES: Readonly<Record<string, string>> = { GreaterThanThreshold: "above", LessThanThreshold: "below" };
+const INVOKERS: Readonly<Record<string, string>> = { "apigateway.amazonaws.com": "API Gateway" };
 const TIERS = ["public", "app", "db", "cache", "streaming"];
 
 const text = (value: Json | undefined): string => (value === undefined ? "" : String(value));
@@ -425,11 +427,11 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     new Set(context.find("interfaceEndpoints").flatMap((e) => securityGroupsOf(context.stack, e))).size,
   "gateway-endpoints-in-every-route-table": (context) => {
     const tables = context.stack.find({ type: "aws_route_table" }).map(({ address }) => address);
-    const complete = context.find("gatewayEndpoints").every((endpoint) => {
+    const missing = context.find("gatewayEndpoints").flatMap((endpoint) => {
       const attached = context.stack.references(endpoint, "route_table_ids");
-      return tables.every((table) => attached.includes(table));
+      return tables.filter((table) => !attached.includes(table));
     });
-    return complete && tables.length > 0 ? context.documented : false;
+    return missing.length === 0 && tables.length > 0 ? "every route table" : missing;
   },
   "endpoint-service": (context) =>
     text(context.stack.resolve(context.one(arg(context, "of")), "service_name")).replace(
@@ -472,14 +474,15 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   },
   "karpenter-discovery": (context) => {
     const { stack } = context;
+    const key = text(context.documented);
     const tagged = (resource: Resource) => {
       const tags = stack.arguments(resource).tags as JsonObject | undefined;
-      return tags?.["karpenter.sh/discovery"] !== undefined;
+      return tags?.[key] !== undefined;
     };
     if (arg(context, "what") === "subnets") return subnetsOf(context, "app").every(tagged) ? context.documented : null;
     const nodeGroups = securityGroupsOf(stack, context.one("nodeGroup"));
     const ec2Tags = stack
-      .find({ type: "aws_ec2_tag", where: { key: "karpenter.sh/discovery" } })
+      .find({ type: "aws_ec2_tag", where: { key } })
       .flatMap((tag) => stack.references(tag, "resource_id"));
     const groups = stack
       .find({ type: "aws_security_group" })
@@ -513,10 +516,11 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     const missing = actions.filter((action) => !isAllowed(context.stack, statements, action, target));
     return missing.length === 0 ? context.documented : `without ${missing.join(", ")} on ${target.address}`;
   },
-  "role-of-function-allows": (context) =>
-    anyActionOn(context, statementsOfRole(context.stack, functionRole(context)), context.one(arg(context, "on")))
-      ? context.documented
-      : "nothing",
+  "role-of-function-allows": (context) => {
+    const target = context.one(arg(context, "on"));
+    const statements = statementsOfRole(context.stack, functionRole(context));
+    return anyActionOn(context, statements, target) && target.type === "aws_dynamodb_table" ? "DynamoDB" : "nothing";
+  },
   "role-trusts": (context) => {
     const trusted = trustedBy(context.stack, role(context)).map((principal) => principal.replace(/^Service:/, ""));
     const wanted = list(context.documented).map(String);
@@ -607,7 +611,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     const { stack, args } = context;
     const queue = context.one("queue");
     const allowing = resourcePolicyOf(stack, queue).filter(
-      (statement) => statement.effect === "Allow" && isAllowed(stack, [statement], arg(context, "action"), queue),
+      (statement) => statement.effect === "Allow" && isAllowed(stack, [statement], text(context.documented), queue),
     );
     const roles = allowing
       .flatMap(({ principals }) => stack.addressesIn(principals))
@@ -731,10 +735,12 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       ? "names only, read at run time"
       : Object.keys(config);
   },
-  "function-rewrites": (context) => {
-    const code = text(context.stack.resolve(context.one(arg(context, "of")), "code"));
-    const result = rewritten(code, arg(context, "uri"));
-    return result === arg(context, "to") ? context.documented : result;
+  "function-rewrites": (context) =>
+    rewritten(text(context.stack.resolve(context.one(arg(context, "of")), "code")), arg(context, "uri")),
+  "function-strips": (context) => {
+    const uri = arg(context, "uri");
+    const result = rewritten(text(context.stack.resolve(context.one(arg(context, "of")), "code")), uri);
+    return uri.endsWith(result) ? uri.slice(0, uri.length - result.length) : result;
   },
   "content-type-options": ({ stack, one }) =>
     stack.resolve(one("headersPolicy"), "security_headers_config.content_type_options") ? "nosniff" : null,
@@ -808,14 +814,16 @@ export const CHECKS: Readonly<Record<string, Check>> = {
 
   // Lambda and API
   "environment-number": (context) => Number(environmentOf(context)[arg(context, "name")]),
-  "environment-has": (context) => (arg(context, "name") in environmentOf(context) ? context.documented : null),
+  "environment-has": (context) =>
+    Object.keys(environmentOf(context)).find((name) => name === context.documented) ?? null,
   "invoked-by": (context) => {
     const { stack } = context;
     const target = context.one(arg(context, "of"));
-    const permissions = stack
-      .find({ type: "aws_lambda_permission", where: { principal: arg(context, "principal") } })
-      .filter((permission) => stack.references(permission, "function_name").includes(target.address));
-    return permissions.length > 0 ? context.documented : null;
+    const principals = stack
+      .find({ type: "aws_lambda_permission" })
+      .filter((permission) => stack.references(permission, "function_name").includes(target.address))
+      .map((permission) => text(stack.resolve(permission, "principal")));
+    return sorted(principals.map((principal) => INVOKERS[principal] ?? principal)).join(", ");
   },
   "api-route": (context) => {
     const wanted = `${text(context.documented)} ${arg(context, "path")}`;
@@ -900,10 +908,10 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     return list(context.documented).every((key) => keys.includes(String(key))) ? context.documented : keys;
   },
   "secret-exists": (context) =>
-    context.stack.find({ type: "aws_secretsmanager_secret", where: { name: { matches: `/${arg(context, "name")}$` } } })
-      .length === 1
-      ? context.documented
-      : null,
+    context.stack
+      .find({ type: "aws_secretsmanager_secret" })
+      .map((secret) => text(context.stack.resolve(secret, "name")))
+      .find((name) => name === context.documented) ?? null,
   "secrets-are-generated": (context) => {
     const { stack } = context;
     const generated = stack
@@ -943,10 +951,14 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   // Monitoring
   alarm: (context) => {
     const alarm = context.one(arg(context, "of"));
-    const operator = context.stack.resolve(alarm, "comparison_operator");
-    const threshold = context.stack.resolve(alarm, "threshold");
-    if (operator === context.args.operator && threshold === context.args.threshold) return context.documented;
-    return `${text(operator)} ${text(threshold)}`;
+    const operator = text(context.stack.resolve(alarm, "comparison_operator"));
+    return { [ALARM_SIDES[operator] ?? operator]: context.stack.resolve(alarm, "threshold") ?? null };
+  },
+  "alarm-share-of-timeout": (context) => {
+    const alarm = context.one(arg(context, "of"));
+    const timeout = Number(context.stack.resolve(context.one("worker"), "timeout"));
+    const operator = text(context.stack.resolve(alarm, "comparison_operator"));
+    return { [ALARM_SIDES[operator] ?? operator]: Number(context.stack.resolve(alarm, "threshold")) / timeout / 10 };
   },
   "alarm-severity": (context) => {
     const alarm = context.one(arg(context, "of"));

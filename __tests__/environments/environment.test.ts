@@ -73,7 +73,7 @@ describe("environment configuration", () => {
     [
       "more concurrency than an account has by default",
       prodWith(({ waitingRoom }) => ({ waitingRoom: { ...waitingRoom, apiReservedConcurrentExecutions: 895 } })),
-      "waitingRoom.apiReservedConcurrentExecutions: given 905",
+      "reserved concurrent executions of all functions: given 907; allowed: at most 900 in one account",
     ],
     [
       "a burst below the rate",
@@ -88,7 +88,7 @@ describe("environment configuration", () => {
   ])("fails on %s", (_, environment, message) => {
     const problems = environmentProblems([environment]);
     expect(problems).toEqual([expect.stringContaining(message)]);
-    expect(problems[0]).toMatch(/^\[environments\/prod\] .+: given .+; allowed: .+\. .+\.$/);
+    expect(problems[0]).toMatch(/^\[environments(?:\/prod)?\] .+: given .+; allowed: .+\. .+\.$/);
   });
 
   it.each([

@@ -98,8 +98,19 @@ describe("assign", () => {
     tables.forget();
     for (let visitor = 1; visitor <= 9; visitor += 1) {
       await one.assign(event, { requestId: requestIdOf(visitor) });
+      clock.pass(20);
     }
     expect(leaseSizes()).toEqual(["4", "4", "4"]);
+  });
+
+  it("takes more at once where calls come faster than one environment serves one after the other", async () => {
+    await open({ stripes: 1, lease: 4 });
+    const one = environment();
+    tables.forget();
+    const requests = Array.from({ length: 40 }, (_, visitor) => one.assign(event, { requestId: requestIdOf(visitor) }));
+    const positions = (await Promise.all(requests)).map(({ body }) => body.position);
+    expect(leaseSizes()).toEqual(["32", "8"]);
+    expect(positions.sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
   });
 
   it("takes one place for a visitor who comes alone later, and more as arrivals come closer together", async () => {

@@ -29,6 +29,7 @@ function propsOf(stack: TestStack): MonitoringProps {
     accountId: ACCOUNT_ID,
     region: REGION,
     databases: [],
+    usEast1: stack.usEast1,
   });
   secrets.writeDatabaseCredentials({ endpointAddress: "primary.example", port: 5432, dbName: "ticket_db" });
   return {
@@ -38,7 +39,7 @@ function propsOf(stack: TestStack): MonitoringProps {
     key: secrets.key,
     oidc: OIDC,
     alarmEmails: ["oncall@example.com"],
-    usEast1: stack.usEast1,
+    usEast1: { provider: stack.usEast1, key: secrets.usEast1Key },
   };
 }
 
@@ -172,7 +173,7 @@ describe("monitoring: alarms", () => {
 
   it.each([
     ["alarms", "module.secrets.aws_kms_key.main"],
-    ["alarms_us_east_1", "module.monitoring.aws_kms_key.alarms_us_east_1"],
+    ["alarms_us_east_1", "module.secrets.aws_kms_key.us_east_1"],
   ])("encrypts %s with %s, a key of its own Region that CloudWatch may use", (id, keyAddress) => {
     const topic = stack.at(`module.monitoring.aws_sns_topic.${id}`);
     const [alias] = stack.referred(topic, "kms_master_key_id");
@@ -224,7 +225,7 @@ describe("monitoring: alarms", () => {
       const { usEast1: _, ...props } = propsOf(testStack);
       const monitoring = new Monitoring(testStack, "monitoring", props);
       expect(() => monitoring.usEast1AlarmTopicArn).toThrow(
-        "there is no topic in us-east-1. Give usEast1, the provider of that Region.",
+        "there is no topic in us-east-1. Give usEast1: provider and key of that Region.",
       );
     });
     expect(Object.keys(resourcesOf(home, "aws_sns_topic"))).toEqual(["monitoring_alarms"]);

@@ -226,7 +226,6 @@ describe("s3", () => {
         content: "{}",
         contentType: "application/json",
         cacheControl: "no-cache",
-        initialOnly: true,
       });
     });
     const object = (name: string) => resourcesOf(uploads, "aws_s3_object")[`s3_${name}`];
@@ -243,11 +242,6 @@ describe("s3", () => {
     it("replace a file when its content changes", () => {
       expect(object("script")?.source).toMatch(/^assets\/.+\/page\.js$/);
       expect(object("script")?.source_hash).toMatch(/^[0-9a-f]{64}$/);
-    });
-
-    it("leave alone what someone else publishes after the first time", () => {
-      expect(object("list")?.lifecycle).toEqual({ ignore_changes: ["content", "source", "source_hash"] });
-      expect(object("page")).not.toHaveProperty("lifecycle");
     });
 
     it("wait for encryption and versions", () => {

@@ -97,11 +97,15 @@ export function serverlessStack(environment: typeof PROD, overrides: Overrides =
   return toTerraformStack(synthModule((stack) => buildServerless(stack, environment, overrides)));
 }
 
+const synthesizedByPrefix = new Map<string, SynthesizedModules>();
+
 /**
  * What an environment's resource is made after, by the names in the stack without modules: `aws_iam_role.iam_lambda_worker`.
  */
 export function predecessorsOf(environment: typeof PROD, type: string, name: string): readonly Json[] {
-  const synthesized = synthModule((stack) => buildServerless(stack, environment));
+  const synthesized =
+    synthesizedByPrefix.get(environment.prefix) ?? synthModule((stack) => buildServerless(stack, environment));
+  synthesizedByPrefix.set(environment.prefix, synthesized);
   return (resourcesOf(synthesized, type)[name]?.depends_on ?? []) as readonly Json[];
 }
 

@@ -98,7 +98,15 @@ export function securityGroupsOf(stack: TerraformStack, resource: Resource): str
 }
 
 /** All rules of all groups: rule resources, rules inside a group, and the ones that EKS puts on its own group. */
-export function securityGroupRules(stack: TerraformStack): SecurityGroupRule[] {
+export function securityGroupRules(stack: TerraformStack): readonly SecurityGroupRule[] {
+  const rules = RULES_OF_STACKS.get(stack) ?? readRules(stack);
+  RULES_OF_STACKS.set(stack, rules);
+  return rules;
+}
+
+const RULES_OF_STACKS = new WeakMap<TerraformStack, readonly SecurityGroupRule[]>();
+
+function readRules(stack: TerraformStack): SecurityGroupRule[] {
   return stack.resources.flatMap((resource): SecurityGroupRule[] => {
     switch (resource.type) {
       case "aws_vpc_security_group_ingress_rule":

@@ -50,7 +50,7 @@ export function synthProblems(build: (stack: TestStack) => void): readonly strin
 
 /** Resources of a type in the stack without modules, by name. */
 export function resourcesOf(synthesized: SynthesizedModules, type: string): Readonly<Record<string, JsonObject>> {
-  const resources = synthesized.flat["resource"] as
+  const resources = synthesized.flat.resource as
     | Readonly<Record<string, Readonly<Record<string, JsonObject>>>>
     | undefined;
   return resources?.[type] ?? {};

@@ -48,6 +48,7 @@ export class TerraformStack {
   readonly resources: readonly Resource[];
   private readonly scopes: ReadonlyMap<string, Scope>;
   private readonly byAddress: ReadonlyMap<string, Resource>;
+  private readonly byType: ReadonlyMap<string, readonly Resource[]>;
   private readonly cache = new Map<string, JsonObject>();
 
   /**
@@ -70,6 +71,9 @@ export class TerraformStack {
     this.scopes = new Map(scopes.map((scope) => [scope.call, scope]));
     this.resources = scopes.flatMap((scope) => resourcesOf(scope));
     this.byAddress = new Map(this.resources.map((resource) => [resource.address, resource]));
+    const byType = new Map<string, Resource[]>();
+    for (const resource of this.resources) byType.set(resource.type, [...(byType.get(resource.type) ?? []), resource]);
+    this.byType = byType;
   }
 
   /** Documented names of the modules that the root calls, in its order. */
@@ -85,7 +89,7 @@ export class TerraformStack {
 
   /** The resources that a selector finds, in the order of the output. */
   find(selector: Selector): Resource[] {
-    return this.resources.filter((resource) => this.matches(resource, selector));
+    return (this.byType.get(selector.type) ?? []).filter((resource) => this.matches(resource, selector));
   }
 
   /** The one resource that a selector finds. */

@@ -293,8 +293,21 @@ function sourcesOf(
 ): readonly string[] {
   const output = result.metafile.outputs[`lambdas/.out/${name}/index.js`];
   const inputs = Object.keys(output?.inputs ?? {}).sort();
-  problems.push(...foreignSources(name, inputs));
+  problems.push(...foreignSources(name, reached(result, `lambdas/${name}/index.ts`)));
   return inputs.filter((path) => !path.includes("node_modules/"));
+}
+
+/** All that the entry imports, directly or not, also what was inlined or left out as unused. */
+function reached(result: BuildResult<{ metafile: true; write: false }>, entry: string): string[] {
+  const found = new Set([entry]);
+  for (const path of found) {
+    for (const imported of result.metafile.inputs[path]?.imports ?? []) {
+      if (imported.external !== true) {
+        found.add(imported.path);
+      }
+    }
+  }
+  return [...found].sort();
 }
 
 /** A source outside `lambdas/` would not be part of the cache's key, and breaks the layers of the project. */

@@ -2,7 +2,9 @@ import { posix } from "node:path";
 import { compareText, isObject, type Json, type JsonObject, listOf, objectOf } from "./json";
 import { HclSyntaxError } from "./lexer";
 import {
+  type Address,
   formatSteps,
+  isTemplate,
   type Mentions,
   mentionsOfExpression,
   mentionsOfTemplate,
@@ -105,6 +107,8 @@ class Emitter {
   private readonly entities = new Map<string, Entity>();
   private readonly problems = new Set<string>();
   private readonly parsed = new Map<string, Mentions>();
+  private readonly contexts = new Map<string, Context>();
+  private readonly plainAddresses = new Map<string, Address | undefined>();
   /** What leaves each producer, by key. */
   private readonly crossings = new Map<string, Crossing>();
   /** Keys of the crossings that each consumer takes. */
@@ -213,7 +217,9 @@ class Emitter {
       target[path.at(-1) as string] = value;
     };
     for (const entity of this.entities.values()) {
-      const visitor = visitorOf(entity.owner, entity.address, contextOf(entity));
+      const context = this.contexts.get(entity.address) ?? contextOf(entity);
+      this.contexts.set(entity.address, context);
+      const visitor = visitorOf(entity.owner, entity.address, context);
       const path = {
         resource: ["resource", entity.type, entity.name],
         data: ["data", entity.type, entity.name],
@@ -390,6 +396,13 @@ class Emitter {
     return mentions;
   }
 
+  private plainAddress(text: string): Address | undefined {
+    if (!this.plainAddresses.has(text)) {
+      this.plainAddresses.set(text, parseAddress(text));
+    }
+    return this.plainAddresses.get(text);
+  }
+
   private target(traversal: Traversal, context: Context): Target | undefined {
     const address = addressAt(traversal);
     const entity = address && !context.scoped.has(address.address) ? this.entities.get(address.address) : undefined;
@@ -450,7 +463,7 @@ class Emitter {
     const byProducer = new Map<string, Set<Entity>>();
     const order: (string | { readonly producer: string })[] = [];
     for (const entry of entries.map(String)) {
-      const address = parseAddress(entry);
+      const address = this.plainAddress(entry);
       const found = address && addressAt(address);
       const entity = found && this.entities.get(found.address);
       if (!entity) {
@@ -658,12 +671,20 @@ interface Target {
   readonly depth: number;
 }
 
-function contextOf(entity: Entity): Context {
-  const body = objectOf(entity.body);
-  const scoped = Object.entries(objectOf(entity.kind === "check" ? body.data : undefined)).flatMap(([type, byName]) =>
+function contextOf({ kind, body }: Entity): Context {
+  let guarded: boolean | undefined;
+  const scoped = Object.entries(kind === "check" ? objectOf(objectOf(body).data) : {}).flatMap(([type, byName]) =>
     Object.keys(objectOf(byName)).map((name) => addressOf("data", type, name)),
   );
-  return { guarded: "count" in body || "for_each" in body || hasDynamic(body), scoped: new Set(scoped) };
+  return {
+    // Looked up only for what crosses: most blocks have nothing that does.
+    get guarded() {
+      const { count, for_each: forEach } = objectOf(body);
+      guarded ??= count !== undefined || forEach !== undefined || hasDynamic(body);
+      return guarded;
+    },
+    scoped: new Set(scoped),
+  };
 }
 
 function hasDynamic(value: Json): boolean {
@@ -854,22 +875,40 @@ function mapEntries(object: JsonObject, map: (key: string, value: Json) => Json)
   return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, map(key, value)]));
 }
 
-/** Maps every text, keys included: Terraform reads the keys of a JSON object as templates too. */
+/**
+ * Maps every text, keys included: Terraform reads the keys of a JSON object as templates too. What does not change is not copied;
+ * that is most of a configuration.
+ */
 function mapTemplates(value: Json, visitor: Visitor): Json {
   if (typeof value === "string") {
-    return visitor.template(value);
+    return isTemplate(value) ? visitor.template(value) : value;
   }
   if (Array.isArray(value)) {
-    return value.map((entry) => mapTemplates(entry, visitor));
+    const mapped = value.map((entry) => mapTemplates(entry, visitor));
+    return mapped.every((entry, index) => entry === value[index]) ? value : mapped;
   }
   if (!isObject(value)) {
     return value;
   }
-  return Object.fromEntries(
-    Object.entries(value).map(([key, entry]) =>
-      key === "//" ? [key, entry] : [visitor.template(key), mapTemplates(entry, visitor)],
-    ),
-  );
+  let mapped: Record<string, Json> | undefined;
+  for (const key of Object.keys(value)) {
+    const entry = value[key] as Json;
+    const newEntry = key === "//" ? entry : mapTemplates(entry, visitor);
+    const newKey = isTemplate(key) ? visitor.template(key) : key;
+    if (mapped === undefined && (newEntry !== entry || newKey !== key)) {
+      mapped = {};
+      for (const before of Object.keys(value)) {
+        if (before === key) {
+          break;
+        }
+        mapped[before] = value[before] as Json;
+      }
+    }
+    if (mapped !== undefined) {
+      mapped[newKey] = newEntry;
+    }
+  }
+  return mapped ?? value;
 }
 
 function textsOf(value: Json): string[] {

@@ -18,6 +18,11 @@ export interface Traversal {
   readonly guarded: boolean;
 }
 
+/** A reference that is a whole text, with that text. */
+export interface Address extends Traversal {
+  readonly source: string;
+}
+
 /** What a template or an expression mentions. */
 export interface Mentions {
   readonly traversals: readonly Traversal[];
@@ -29,7 +34,12 @@ const NOTHING: Mentions = { traversals: [], providerFunctions: [] };
 
 /** The references in a string of Terraform JSON that Terraform reads as a template. Plain text has none. */
 export function mentionsOfTemplate(template: string): Mentions {
-  return template.includes("${") || template.includes("%{") ? new Parser(template, "template").template() : NOTHING;
+  return isTemplate(template) ? new Parser(template, "template").template() : NOTHING;
+}
+
+/** Whether a string of Terraform JSON can be more than plain text. */
+export function isTemplate(text: string): boolean {
+  return text.includes("${") || text.includes("%{");
 }
 
 /** The references in a bare expression, such as an entry of `replace_triggered_by`. */
@@ -43,7 +53,7 @@ export function mentionsOfExpression(expression: string): Mentions {
  *
  * @returns undefined for anything that is more than one static reference
  */
-export function parseAddress(text: string): (Traversal & { readonly source: string }) | undefined {
+export function parseAddress(text: string): Address | undefined {
   const source = unwrapTemplate(text) ?? text;
   try {
     const [traversal, ...others] = mentionsOfExpression(source).traversals;

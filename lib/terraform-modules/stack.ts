@@ -149,7 +149,10 @@ export class ModularStack extends TerraformStack {
       try {
         const fragment = objectOf(resolveIn(this, element.toTerraform()));
         this.register(element, fragment, origins, owners, problems);
-        merge(metadata, objectOf(resolveIn(this, element.toMetadata())));
+        const elementMetadata: object = element.toMetadata();
+        if (Object.values(elementMetadata).some((value) => value !== undefined)) {
+          merge(metadata, objectOf(resolveIn(this, elementMetadata)));
+        }
         merge(flat, fragment);
         if (TerraformOutput.isTerraformOutput(element)) {
           merge(outputs, nested(element.node.path.split("/"), element.friendlyUniqueId));
@@ -387,7 +390,7 @@ function expandModuleDependencies(flat: Mutable, members: ReadonlyMap<string, st
   const expand = (body: Json | undefined): void => {
     if (isObject(body) && Array.isArray(body.depends_on)) {
       (body as Mutable).depends_on = body.depends_on.flatMap((entry: Json): Json[] => {
-        const address = parseAddress(String(entry));
+        const address = String(entry).includes("module.") ? parseAddress(String(entry)) : undefined;
         const [step] = address?.steps ?? [];
         const found =
           address?.root === "module" && address.steps.length === 1 && step && "attribute" in step

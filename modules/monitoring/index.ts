@@ -10,7 +10,7 @@ import type { EncryptionKey } from "../../lib/kms";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { Module } from "../../lib/terraform-modules";
-import { createAlarmKey, createAlarmTopic } from "./notifications";
+import { createAlarmTopic } from "./notifications";
 
 /** Properties of {@link Monitoring}. */
 export interface MonitoringProps {
@@ -29,7 +29,7 @@ export interface MonitoringProps {
   /** Slack channel; given together with the workspace. Known at plan. @default no Slack */
   readonly slackChannelId?: string;
   /** Provider of us-east-1, where CloudFront's metrics and alarms live. @default no topic there */
-  readonly usEast1?: AwsProvider;
+  readonly usEast1?: { readonly provider: AwsProvider; readonly key: EncryptionKey };
   /** Version of Grafana, such as `10.4`. It can be raised and never lowered. @default AWS's newest at creation */
   readonly grafanaVersion?: string;
 }
@@ -96,8 +96,8 @@ export class Monitoring extends Module {
       createAlarmTopic(this, "alarms_us_east_1", {
         ...common,
         region: US_EAST_1,
-        keyArn: createAlarmKey(this, "alarms_us_east_1", { prefix, accountId, provider: usEast1 }).arn,
-        provider: usEast1,
+        keyArn: usEast1.key.keyArn,
+        provider: usEast1.provider,
       });
     this.createSlackChannel([topic.arn, ...(usEast1Topic ? [usEast1Topic.arn] : [])]);
 
@@ -114,7 +114,9 @@ export class Monitoring extends Module {
   /** Topic of CloudFront's alarms, which can report to no other Region. */
   get usEast1AlarmTopicArn(): string {
     if (this.usEast1TopicArn === undefined) {
-      throw new Error(`${this.node.path}: there is no topic in us-east-1. Give usEast1, the provider of that Region.`);
+      throw new Error(
+        `${this.node.path}: there is no topic in us-east-1. Give usEast1: provider and key of that Region.`,
+      );
     }
     return this.usEast1TopicArn;
   }

@@ -1,5 +1,4 @@
 import { KmsAlias } from "@cdktf/provider-aws/lib/kms-alias";
-import { KmsKey } from "@cdktf/provider-aws/lib/kms-key";
 import type { AwsProvider } from "@cdktf/provider-aws/lib/provider";
 import { SnsTopic } from "@cdktf/provider-aws/lib/sns-topic";
 import { SnsTopicPolicy } from "@cdktf/provider-aws/lib/sns-topic-policy";
@@ -19,8 +18,6 @@ interface AlarmTopicProps {
   /** Provider of the topic's Region, where that is not the stack's own. */
   readonly provider?: AwsProvider;
 }
-
-const KEY_DELETION_WINDOW_DAYS = 30;
 
 /**
  * Makes `aws_sns_topic.<id>` with its policy, one e-mail subscription per address, and `aws_kms_alias.<id>`: the topic names
@@ -73,41 +70,4 @@ export function createAlarmTopic(scope: Construct, id: string, props: AlarmTopic
     ...at,
   });
   return topic;
-}
-
-/**
- * A key for the topic of another Region, `aws_kms_key.<id>`: keys do not reach beyond their Region, and the one that AWS
- * keeps for SNS (`alias/aws/sns`) does not admit CloudWatch, whose alarms would then be lost without a trace.
- */
-export function createAlarmKey(
-  scope: Construct,
-  id: string,
-  {
-    accountId,
-    prefix,
-    provider,
-  }: { readonly accountId: string; readonly prefix: string; readonly provider: AwsProvider },
-): KmsKey {
-  return new KmsKey(scope, `kms_key.${id}`, {
-    description: `Encrypts the alarms of ${prefix}`,
-    enableKeyRotation: true,
-    deletionWindowInDays: KEY_DELETION_WINDOW_DAYS,
-    policy: policyJson([
-      {
-        sid: "AccountAdministersTheKey",
-        actions: ["kms:*"],
-        resources: ["*"],
-        principals: { aws: [`arn:aws:iam::${accountId}:root`] },
-      },
-      {
-        sid: "AlarmsToEncryptedTopics",
-        actions: ["kms:Decrypt", "kms:GenerateDataKey*"],
-        resources: ["*"],
-        principals: { services: ["cloudwatch.amazonaws.com"] },
-        conditions: { StringEquals: { "aws:SourceAccount": accountId } },
-      },
-    ]),
-    tags: { Name: `${prefix}-alarms` },
-    provider,
-  });
 }

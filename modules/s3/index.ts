@@ -49,8 +49,6 @@ export interface Upload {
   readonly contentType: string;
   /** Such as `public, max-age=300`. */
   readonly cacheControl: string;
-  /** Written once: later content belongs to whoever publishes it, and Terraform leaves it alone. @default false */
-  readonly initialOnly?: boolean;
 }
 
 /** The logs bucket, as those who write to it see it. */
@@ -173,7 +171,7 @@ export class S3 extends Module {
   }
 
   /** Puts a file into the frontend bucket. */
-  upload(id: string, { cacheControl, content, contentType, initialOnly = false, key }: Upload): void {
+  upload(id: string, { cacheControl, content, contentType, key }: Upload): void {
     new S3Object(this, `s3_object.${id}`, {
       bucket: this.frontend.id,
       key,
@@ -183,7 +181,6 @@ export class S3 extends Module {
       contentType,
       cacheControl,
       serverSideEncryption: "AES256",
-      ...(initialOnly && { lifecycle: { ignoreChanges: ["content", "source", "source_hash"] } }),
       // The first version must already be one that the bucket keeps.
       dependsOn: [...this.frontendSettings],
     });

@@ -1,5 +1,6 @@
 import { KmsAlias } from "@cdktf/provider-aws/lib/kms-alias";
 import { KmsKey } from "@cdktf/provider-aws/lib/kms-key";
+import type { AwsProvider } from "@cdktf/provider-aws/lib/provider";
 import { SecretsmanagerSecret } from "@cdktf/provider-aws/lib/secretsmanager-secret";
 import { SecretsmanagerSecretVersion } from "@cdktf/provider-aws/lib/secretsmanager-secret-version";
 import { Password } from "@cdktf/provider-random/lib/password";
@@ -25,6 +26,8 @@ export interface SecretsProps {
   readonly recoveryWindowDays?: number;
   /** Name of the master user. @default "urr_admin" (Infra analysis §2-3) */
   readonly masterUsername?: string;
+  /** Provider of us-east-1, where something there is to be encrypted: a key belongs to one Region. @default no key there */
+  readonly usEast1?: AwsProvider;
   /** How often a secret has been replaced, by its Terraform name: raising the number generates a new value. @default 0 for each */
   readonly rotations?: Readonly<Record<string, number>>;
 }
@@ -41,6 +44,7 @@ export interface DatabaseEndpoint {
 /** Special characters of a database password: RDS refuses `/`, `@`, `"` and spaces. Source: Amazon RDS, CreateDBInstance, MasterUserPassword. */
 export const RDS_PASSWORD_SPECIALS = "!#$%&*()-_=+[]{}<>:?";
 
+const US_EAST_1 = "us-east-1";
 const DATABASE_PASSWORD_LENGTH = 32;
 const REDIS_TOKEN_LENGTH = 32;
 const TOKEN_SECRET_LENGTH = 64;
@@ -81,6 +85,7 @@ export class Secrets extends Module {
   /** Credentials of each database's own user, by user name. */
   readonly databaseUsers: Readonly<Record<string, Secret>>;
 
+  private readonly edgeKey: EncryptionKey | undefined;
   private readonly props: SecretsProps;
   private readonly secretNames: string[] = [];
   private databaseEndpoint?: DatabaseEndpoint;
@@ -91,7 +96,8 @@ export class Secrets extends Module {
     enforce(this, props, RULES);
     const { masterUsername = "urr_admin", databases } = props;
 
-    this.key = this.createKey();
+    this.key = this.createKey("main", props.region);
+    this.edgeKey = props.usEast1 && this.createKey("us_east_1", US_EAST_1, props.usEast1);
     this.rdsCredentials = this.createDatabaseSecret("rds_credentials", "rds-credentials", masterUsername);
     this.redisAuthToken = this.createToken("redis_auth_token", "AUTH token of Redis", REDIS_TOKEN_LENGTH, "token");
     this.queueEntryTokenSecret = this.createToken("queue_entry_token_secret", "Signs tier-2 tokens (HS256)");
@@ -105,13 +111,20 @@ export class Secrets extends Module {
     this.node.addValidation({ validate: () => [...this.unwrittenCredentials(), ...this.unknownRotations()] });
   }
 
+  /** The key of what lives in us-east-1: topic of CloudFront's alarms, logs of the edge function and of the web ACL. */
+  get usEast1Key(): EncryptionKey {
+    if (!this.edgeKey)
+      throw new Error(`${this.node.path}: there is no key in us-east-1. Give usEast1, the provider of that Region.`);
+    return this.edgeKey;
+  }
+
   /** Completes the database secrets, now that it is known where the databases listen. */
   writeDatabaseCredentials(endpoint: DatabaseEndpoint): void {
     this.databaseEndpoint = endpoint;
   }
 
-  private createKey(): EncryptionKey {
-    const { accountId, prefix, region } = this.props;
+  private createKey(id: string, region: string, provider?: AwsProvider): EncryptionKey {
+    const { accountId, prefix } = this.props;
     const policy = new PolicyDocument([
       {
         sid: "AccountAdministersTheKey",
@@ -134,16 +147,18 @@ export class Secrets extends Module {
         conditions: { StringEquals: { "aws:SourceAccount": accountId } },
       },
     ]);
-    const key = new KmsKey(this, "kms_key.main", {
-      description: `Encrypts the data of ${prefix}`,
+    const key = new KmsKey(this, `kms_key.${id}`, {
+      description: `Encrypts the data of ${prefix} in ${region}`,
       enableKeyRotation: true,
       deletionWindowInDays: KEY_DELETION_WINDOW_DAYS,
       policy: policy.json,
       tags: { Name: `${prefix}-key` },
+      ...(provider && { provider }),
     });
-    new KmsAlias(this, "kms_alias.main", {
+    new KmsAlias(this, `kms_alias.${id}`, {
       name: physicalName(this, "alias", `alias/${prefix}`),
       targetKeyId: key.keyId,
+      ...(provider && { provider }),
     });
     return {
       keyArn: key.arn,

@@ -3,7 +3,7 @@ import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { CreateTableCommand, DynamoDBClient, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import { Allocator } from "../../lambdas/shared/allocator";
-import { openEvent } from "../../lambdas/shared/control";
+import { eventStatus, openEvent } from "../../lambdas/shared/control";
 import { ControlCache } from "../../lambdas/shared/controls";
 import { s, toControl } from "../../lambdas/shared/schema";
 import { KeyRing, signingKey } from "../../lambdas/shared/secrets";
@@ -199,8 +199,8 @@ async function drainQueue(client: DynamoDBClient, visitors: number): Promise<{ t
   });
   await giveBackLeases(room.allocators);
   const perTick: number[] = [];
-  const firstTick = Math.floor(Date.now() / 10_000) + 1;
-  for (let tick = firstTick; places.length > perTick.reduce((sum, count) => sum + count, 0); tick += 1) {
+  const { tick: openedAt } = await eventStatus({ client, countersTable: COUNTERS }, room.event, BATCH);
+  for (let tick = openedAt + 1; places.length > perTick.reduce((sum, count) => sum + count, 0); tick += 1) {
     const options = { client, countersTable: COUNTERS, positionsTable: POSITIONS, batchSize: BATCH };
     const outcomes = await runTick({ ...options, telemetry: silentTelemetry }, tick);
     const own = outcomes.find(({ eventId }) => eventId === room.event);

@@ -44,15 +44,16 @@ export class OfflineWorkspace {
   /**
    * @param stackDirectory Folder of a synthesized stack.
    * @param variablesFile File with a value for every required variable.
+   * @param providerAliases Aliases of the AWS provider, where the stack is not JSON and so does not tell.
    */
-  constructor(stackDirectory: string, variablesFile?: string) {
+  constructor(stackDirectory: string, variablesFile?: string, providerAliases: readonly string[] = []) {
     this.directory = mkdtempSync(path.join(tmpdir(), "urr-terraform-"));
     cpSync(stackDirectory, this.directory, {
       recursive: true,
       filter: (source) => !/[/\\](?:\.terraform|terraform\.tfstate.*|terraform\.tfvars)$/.test(source),
     });
     if (variablesFile) cpSync(variablesFile, path.join(this.directory, "terraform.tfvars"));
-    this.writeOverride();
+    this.writeOverride(providerAliases);
   }
 
   /** Runs Terraform in the workspace. */
@@ -112,8 +113,8 @@ export class OfflineWorkspace {
     return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Root) : {};
   }
 
-  private writeOverride(): void {
-    const aws = this.readRoot().provider?.aws ?? [{}];
+  private writeOverride(providerAliases: readonly string[]): void {
+    const aws = this.readRoot().provider?.aws ?? ["", ...providerAliases].map((alias) => ({ alias }));
     writeFileSync(
       path.join(this.directory, "offline_override.tf.json"),
       JSON.stringify({

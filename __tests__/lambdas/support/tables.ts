@@ -87,6 +87,8 @@ export async function startTables(): Promise<Tables> {
           });
         },
       );
+      // Also when the database is stopped under a request that nobody waits for any more.
+      onward.on("error", () => incoming.socket.destroy());
       onward.end(body);
     });
   });

@@ -233,6 +233,26 @@ describe("values that cross", () => {
     });
   });
 
+  it("never lose their own name to one that needs a number", () => {
+    const { modules } = emitted((stack) => {
+      const vpc = new TestModule(stack, "vpc");
+      const values = [
+        new TestResource(vpc, "b_c", "aws_a").attribute("d"),
+        new TestResource(vpc, "c", "aws_a_b").attribute("d"),
+        new TestResource(vpc, "e", "aws_a_b_c_d_2").fqn,
+        new TestResource(new Construct(vpc, "b"), "c_d", "aws_a").attribute("2"),
+      ];
+      new TestResource(new TestModule(stack, "rds"), "main", "aws_db", { values });
+    });
+    const outputs = modules.vpc?.output as Record<string, JsonObject>;
+    expect(Object.fromEntries(Object.entries(outputs).map(([name, { value }]) => [name, value]))).toEqual({
+      a_b_c_d: "${aws_a.b_c.d}",
+      a_b_c_d_2: "${aws_a.b_c_d[2]}",
+      a_b_c_d_3: "${aws_a_b.c.d}",
+      a_b_c_d_2_e: "${aws_a_b_c_d_2.e}",
+    });
+  });
+
   it("never take the name of an argument of the call or of a root variable", () => {
     const { root, modules } = emitted((stack) => {
       const taken = new TerraformVariable(stack, "vpc_main_id", { type: "string" });

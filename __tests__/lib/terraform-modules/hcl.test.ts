@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { LbListener } from "@cdktf/provider-aws/lib/lb-listener";
 import { AwsProvider } from "@cdktf/provider-aws/lib/provider";
 import { SecurityGroup } from "@cdktf/provider-aws/lib/security-group";
+import { Wafv2WebAcl } from "@cdktf/provider-aws/lib/wafv2-web-acl";
 import { TerraformIterator, TerraformVariable, Token } from "cdktf";
 import { describe, expect, it } from "vitest";
 import {
@@ -310,6 +311,47 @@ describe("blocks of providers", () => {
 }
 `);
     expect(providers).toContain('  default_tags {\n    tags = {\n      a = "b"\n    }\n  }\n');
+  });
+
+  it("are taken for blocks where the bindings leave deep nesting open, and where an override puts lists of objects", () => {
+    const { "main.tf": main } = files((stack) => {
+      new AwsProvider(stack, "aws", {});
+      const visibilityConfig = { cloudwatchMetricsEnabled: true, metricName: "m", sampledRequestsEnabled: true };
+      const acl = new Wafv2WebAcl(stack, "main", {
+        scope: "REGIONAL",
+        defaultAction: { allow: {} },
+        visibilityConfig,
+        rule: [
+          {
+            name: "r",
+            priority: 1,
+            visibilityConfig,
+            statement: { byte_match_statement: [{ search_string: "x", field_to_match: [{ uri_path: [{}] }] }] },
+          },
+        ],
+      });
+      acl.addOverride("association_config", [{ request_body: [{ api_gateway: [{ limit: "KB_16" }] }] }]);
+    });
+    expect(main).toContain(`
+    statement {
+      byte_match_statement {
+        search_string = "x"
+
+        field_to_match {
+          uri_path {}
+        }
+      }
+    }
+`);
+    expect(main).toContain(`
+  association_config {
+    request_body {
+      api_gateway {
+        limit = "KB_16"
+      }
+    }
+  }
+`);
   });
 
   it("stay blocks when they are dynamic, and arguments when one expression makes them all", () => {

@@ -16,6 +16,7 @@ import {
   TerraformStack,
   TerraformVariable,
   Testing,
+  Token,
 } from "cdktf";
 import { Construct, type Node } from "constructs";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -119,6 +120,18 @@ describe("a synth", () => {
       });
       one.addOverride("lifecycle.ignore_changes", ["tags"]);
       one.moveFromId("aws_x.before");
+      new TestResource(group, "tokens", "aws_x", {
+        list: Token.asList("${aws_x.group_one.list}"),
+        numbers: Token.asNumberList("${aws_x.group_one.numbers}"),
+        map: Token.asStringMap("${aws_x.group_one.map}"),
+        amount: `size ${variable.numberValue}`,
+        text: `size ${variable.numberValue} of ${one.attribute("arn")} and $\${literal}`,
+        key: { [one.attribute("arn")]: [variable.numberValue, one.attribute("id")] },
+        nested: [
+          { list: [[one.attribute("id")], []], nothing: undefined, none: null, truth: false, zero: 0, big: 1e21 },
+        ],
+        plain: ["x", 1],
+      });
       new TestResource(
         group,
         "two",

@@ -14,7 +14,7 @@ describe("a comment over a real plan", () => {
   it.each(CASES)("%s reads as it did when it was last looked at", async (name) => {
     const { bodies } = rendered(fixture(name), commits);
     expect(bodies).toHaveLength(1);
-    await expect(bodies[0]).toMatchFileSnapshot(join(FIXTURES, "golden", `${name}.md`));
+    await expect(bodies[0]).toMatchFileSnapshot(join(FIXTURES, "golden", `${name}.txt`));
   });
 
   it.each(CASES)("%s is one whole document under GitHub's limit", (name) => {

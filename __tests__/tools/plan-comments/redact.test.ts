@@ -90,7 +90,7 @@ describe("redaction", () => {
         );
         for (const value of [old, fresh]) if (leaks(output, value)) throw new Error(`leaked ${JSON.stringify(value)}`);
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
   });
 
@@ -335,7 +335,7 @@ describe("content from outside", () => {
         for (const output of [...bodies, full]) expect(problemsOf(output)).toEqual([]);
         expect(problemsOf(renderFailure("prod", a, b, new Redactor()))).toEqual([]);
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 

@@ -451,6 +451,7 @@ function remark(item: Item): string {
     item.previousAddress === undefined ? "" : `moved from ${code(cutAddress(item.previousAddress))}`,
     item.importId === undefined ? "" : `imports ${code(cutAddress(item.importId))}`,
     item.deposed === undefined ? "" : "a deposed copy of an earlier replacement",
+    item.kind === "update" && item.diff.changed.length > 0 ? words(listWords(item.diff.changed, 1).slice(0, 200)) : "",
   ].filter((part) => part !== "");
   return parts.length > 0 ? `: ${parts.join("; ")}` : "";
 }

@@ -69,16 +69,23 @@ export function fitted(
 
 function bodies(parts: readonly (readonly string[])[], frame: Frame, shortened: boolean): readonly string[] {
   return parts.map((texts, index) =>
-    [
-      frame.opening(index + 1, parts.length),
-      ...(shortened && index === 0 ? [frame.shortened] : []),
-      ...texts,
-      frame.closing(index + 1, parts.length),
-    ]
-      .filter((text) => text !== "")
-      .join("\n\n"),
+    joined(
+      [
+        frame.opening(index + 1, parts.length),
+        ...(shortened && index === 0 ? [frame.shortened] : []),
+        ...texts,
+        frame.closing(index + 1, parts.length),
+      ].filter((text) => text !== ""),
+    ),
   );
 }
+
+/** Neighbouring list items stay one list. */
+const joined = (texts: readonly string[]): string =>
+  texts.reduce((all, text, index) => {
+    const listed = text.startsWith("- ") && (texts[index - 1] ?? "").startsWith("- ");
+    return index === 0 ? text : `${all}${listed ? "\n" : "\n\n"}${text}`;
+  }, "");
 
 /** Stops early, with one part more, as soon as there are more than `enough`. */
 function packed(

@@ -1,0 +1,281 @@
+"""MiniStack 1.5.33 with what it takes to apply, plan and destroy the stacks as against AWS.
+
+Each correction replaces one function of the simulator and says what AWS does. They were written for one version and are refused on
+any other: read them against the new version first, most of them will have become unnecessary.
+"""
+
+import asyncio
+import base64
+import copy
+import functools
+import importlib.metadata
+import json
+import sys
+from urllib.parse import unquote
+from xml.sax.saxutils import escape
+
+VERSION = "1.5.33"
+FOUND = importlib.metadata.version("ministack")
+if FOUND != VERSION:
+    sys.exit(f"ministack: given {FOUND}; the corrections in {__file__} were written for {VERSION}. Install that version, or review them.")
+
+from ministack import app  # noqa: E402
+from ministack.services import (  # noqa: E402
+    apigateway_v1,
+    cloudfront,
+    ec2,
+    eks,
+    elasticache,
+    msk,
+    rds,
+)
+
+
+def corrects(module, name):
+    """Replaces `module.name`, also where a table of actions holds it. The decorated function gets the original first."""
+
+    def decorate(correction):
+        original = getattr(module, name)
+        corrected = functools.wraps(original)(functools.partial(correction, original))
+        setattr(module, name, corrected)
+        for table in [value for value in vars(module).values() if isinstance(value, dict)]:
+            for action, handler in list(table.items()) if all(isinstance(key, str) for key in table) else []:
+                if handler is original:
+                    table[action] = corrected
+        return correction
+
+    return decorate
+
+
+def values(params, prefix):
+    """Members of a list parameter: `prefix.1`, `prefix.2` …"""
+    found = []
+    while value := ec2._p(params, f"{prefix}.{len(found) + 1}"):
+        found.append(value)
+    return found
+
+
+# EC2
+
+
+@corrects(ec2, "_parse_ip_permissions")
+def prefix_lists_of_rules_are_kept(original, params, prefix):
+    """AWS: a rule may name prefix lists (IpPermission.PrefixListIds); CloudFront's is what the load balancer admits."""
+    rules = original(params, prefix)
+    for index, rule in enumerate(rules, start=1):
+        place = f"{prefix}.{index}.PrefixListIds"
+        while prefix_list := ec2._p(params, f"{place}.{len(rule['PrefixListIds']) + 1}.PrefixListId"):
+            description = ec2._p(params, f"{place}.{len(rule['PrefixListIds']) + 1}.Description")
+            rule["PrefixListIds"].append(
+                {"PrefixListId": prefix_list, **({"Description": description} if description else {})}
+            )
+    return rules
+
+
+@corrects(ec2, "_create_vpc_endpoint")
+def interface_endpoints_have_groups(original, params):
+    """AWS: an interface endpoint keeps its security groups and whether its private DNS name is on."""
+    before = set(ec2._vpc_endpoints.keys())
+    status, headers, body = original(params)
+    for endpoint_id in set(ec2._vpc_endpoints.keys()) - before:
+        endpoint = ec2._vpc_endpoints[endpoint_id]
+        endpoint["SecurityGroupIds"] = values(params, "SecurityGroupId")
+        endpoint["PrivateDnsEnabled"] = ec2._p(params, "PrivateDnsEnabled") or "false"
+        endpoint["PolicyDocument"] = ec2._p(params, "PolicyDocument")
+        return ec2._xml(200, "CreateVpcEndpointResponse", ec2._vpce_fields_xml(endpoint, tag="vpcEndpoint"))
+    return status, headers, body
+
+
+@corrects(ec2, "_vpce_fields_xml")
+def interface_endpoints_show_groups(original, endpoint, tag="item"):
+    """AWS: DescribeVpcEndpoints shows groupSet, privateDnsEnabled and the policy."""
+    groups = "".join(f"<item><groupId>{group}</groupId></item>" for group in endpoint.get("SecurityGroupIds", []))
+    policy = endpoint.get("PolicyDocument")
+    return original(endpoint, tag=tag).replace(
+        f"</{tag}>" if tag != "item" else "<routeTableIdSet>",
+        f"<groupSet>{groups}</groupSet><privateDnsEnabled>{endpoint.get('PrivateDnsEnabled', 'false')}</privateDnsEnabled>"
+        + (f"<policyDocument>{escape(policy)}</policyDocument>" if policy else "")
+        + (f"</{tag}>" if tag != "item" else "<routeTableIdSet>"),
+        1,
+    )
+
+
+# EKS
+
+
+@corrects(eks, "_ministack_issuer_base")
+def issuers_are_https(original):
+    """AWS: the issuer of a cluster is an https URL; IAM accepts no other."""
+    return original().replace("http://", "https://", 1)
+
+
+@corrects(eks, "_create_nodegroup")
+def node_groups_keep_their_settings(original, cluster_name, body):
+    """AWS: DescribeNodegroup returns launch template, update configuration and remote access as they were given."""
+    status, headers, response = original(cluster_name, body)
+    group = eks._nodegroups.get(f"{cluster_name}/{body.get('nodegroupName', '')}")
+    if status == 200 and group is not None:
+        for name in ("launchTemplate", "updateConfig", "remoteAccess", "nodeRepairConfig"):
+            if name in body:
+                group[name] = body[name]
+        if "launchTemplate" in body:
+            # The launch template decides the disk then.
+            group.pop("diskSize", None)
+        return eks._json_resp(200, {"nodegroup": group})
+    return status, headers, response
+
+
+# MSK
+
+
+@corrects(msk, "handle_request")
+async def clusters_have_a_second_description(original, method, path, headers, body, query_params):
+    """AWS: GET /api/v2/clusters/ARN (DescribeClusterV2) and DELETE /v1/configurations/ARN (DeleteConfiguration) exist."""
+    if method == "GET" and path.startswith("/api/v2/clusters/"):
+        return describe_cluster_v2(unquote(path.removeprefix("/api/v2/clusters/")))
+    if method == "DELETE" and path.startswith("/v1/configurations/"):
+        arn = unquote(path.removeprefix("/v1/configurations/"))
+        msk._configurations.pop(arn, None)
+        return msk._json({"Arn": arn, "State": "DELETING"})
+    return await original(method, path, headers, body, query_params)
+
+
+def describe_cluster_v2(arn):
+    status, headers, body = msk._describe_cluster(arn)
+    if status != 200:
+        return status, headers, body
+    cluster = json.loads(body)["clusterInfo"]
+    common = ("clusterArn", "clusterName", "creationTime", "currentVersion", "state", "tags")
+    described = {key: cluster[key] for key in common if key in cluster} | {
+        "clusterType": "PROVISIONED",
+        "provisioned": {key: value for key, value in cluster.items() if key not in common},
+    }
+    return 200, headers, json.dumps({"clusterInfo": described}).encode()
+
+
+@corrects(msk, "_describe_cluster")
+def tag_keys_keep_their_case(original, arn):
+    """AWS: tags come back as they were given; only member names of the API are in camel case."""
+    status, headers, body = original(arn)
+    if status == 200:
+        described = json.loads(body)
+        described["clusterInfo"]["tags"] = dict(msk._tags.get(arn, {}))
+        body = json.dumps(described).encode()
+    return status, headers, body
+
+
+@corrects(msk, "_describe_configuration")
+def deleted_configurations_are_a_bad_request(original, arn):
+    """AWS: the answer for a configuration that is gone is 400, and the provider's wait for its deletion looks for this sentence."""
+    if arn not in msk._configurations:
+        return msk._bad_request("Configuration ARN does not exist")
+    return original(arn)
+
+
+# RDS
+
+
+@corrects(rds, "_apply_instance_filters")
+def instances_are_found_by_resource_id(original, instances, filters):
+    """AWS: DescribeDBInstances filters by dbi-resource-id; the provider asks so while it deletes."""
+    wanted = filters.get("dbi-resource-id")
+    return [found for found in original(instances, filters) if wanted is None or found.get("DbiResourceId") in wanted]
+
+
+@corrects(rds, "_create_db_instance")
+def log_exports_are_kept(original, params):
+    """AWS: an instance keeps which logs it exports."""
+    response = original(params)
+    instance = rds._instances.get(rds._p(params, "DBInstanceIdentifier"))
+    if instance is not None and response[0] == 200:
+        instance["EnabledCloudwatchLogsExports"] = values(params, "EnableCloudwatchLogsExports.member")
+    return response
+
+
+@corrects(rds, "_create_read_replica")
+def replicas_have_settings_of_their_own(original, params):
+    """AWS: a replica inherits neither deletion protection nor log exports, and takes the groups it was given."""
+    response = original(params)
+    replica = rds._instances.get(rds._p(params, "DBInstanceIdentifier"))
+    if replica is not None and response[0] == 200:
+        replica["DeletionProtection"] = rds._p(params, "DeletionProtection") == "true"
+        replica["EnabledCloudwatchLogsExports"] = values(params, "EnableCloudwatchLogsExports.member")
+        replica["MultiAZ"] = rds._p(params, "MultiAZ") == "true"
+    return response
+
+
+@corrects(rds, "_instance_xml")
+def log_exports_are_shown(original, instance):
+    """AWS: DescribeDBInstances lists the exported logs."""
+    members = "".join(f"<member>{name}</member>" for name in instance.get("EnabledCloudwatchLogsExports", []))
+    return original(instance).replace(
+        "<EnabledCloudwatchLogsExports/>", f"<EnabledCloudwatchLogsExports>{members}</EnabledCloudwatchLogsExports>"
+    )
+
+
+# ElastiCache
+
+
+@corrects(elasticache, "_describe_cache_parameters")
+def parameters_are_told_by_source(original, params):
+    """AWS: Source=user lists only what somebody set; the provider compares exactly that with the configuration."""
+    name, source = elasticache._p(params, "CacheParameterGroupName"), elasticache._p(params, "Source")
+    if not source or name not in elasticache._param_group_params:
+        return original(params)
+    everything = elasticache._param_group_params[name]
+    elasticache._param_group_params[name] = {
+        key: value for key, value in everything.items() if value.get("Source", "system") == source
+    }
+    try:
+        return original(params)
+    finally:
+        elasticache._param_group_params[name] = everything
+
+
+@corrects(elasticache, "_create_replication_group")
+def replication_groups_take_minor_versions(original, params):
+    """AWS: a replication group keeps AutoMinorVersionUpgrade, on by default."""
+    response = original(params)
+    group = elasticache._replication_groups.get(elasticache._p(params, "ReplicationGroupId"))
+    if group is not None and response[0] == 200:
+        group["AutoMinorVersionUpgrade"] = elasticache._p(params, "AutoMinorVersionUpgrade", "true").lower() == "true"
+    return response
+
+
+# API Gateway
+
+
+@corrects(apigateway_v1, "_put_integration")
+def mock_integrations_have_no_method(original, api_id, resource_id, http_method, data):
+    """AWS: a MOCK integration has no HTTP method and no URI."""
+    response = original(api_id, resource_id, http_method, data)
+    if response[0] != 201 or data.get("type") != "MOCK":
+        return response
+    integration = apigateway_v1._resources[api_id][resource_id]["resourceMethods"][http_method]["methodIntegration"]
+    for name in ("httpMethod", "uri", "connectionType"):
+        integration.pop(name, None)
+    return apigateway_v1._v1_response(integration, 201)
+
+
+@corrects(apigateway_v1, "_v1_response")
+def absent_access_logs_are_absent(original, data, *args):
+    """AWS: a stage without access logs has no accessLogSettings, rather than empty ones."""
+    if isinstance(data, dict) and data.get("accessLogSettings") == {}:
+        data = {key: value for key, value in data.items() if key != "accessLogSettings"}
+    return original(data, *args)
+
+
+# CloudFront
+
+
+@corrects(cloudfront, "_build_rhp_config_xml")
+def empty_header_blocks_are_left_out(original, parent, policy):
+    """AWS: a policy without custom or removed headers has no such blocks."""
+    original(parent, policy)
+    for block in [child for child in parent if child.tag.endswith(("CustomHeadersConfig", "RemoveHeadersConfig"))]:
+        if block.find("Quantity").text == "0":
+            parent.remove(block)
+
+
+if __name__ == "__main__":
+    app.main()

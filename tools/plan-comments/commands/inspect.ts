@@ -1,0 +1,263 @@
+import { isList, isObject, type Json, type JsonObject } from "../render/plan";
+
+/** Providers whose code may run with credentials, by local name. */
+const PROVIDERS: Readonly<Record<string, string>> = {
+  aws: "hashicorp/aws",
+  kubernetes: "hashicorp/kubernetes",
+  helm: "hashicorp/helm",
+  random: "hashicorp/random",
+};
+
+/** Arguments that make a provider read files, run programs or talk to somebody else. */
+const FORBIDDEN_PROVIDER_ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
+  aws: [
+    "endpoints",
+    "access_key",
+    "secret_key",
+    "token",
+    "profile",
+    "shared_config_files",
+    "shared_credentials_files",
+    "assume_role",
+    "assume_role_with_web_identity",
+    "custom_ca_bundle",
+    "http_proxy",
+    "https_proxy",
+    "ec2_metadata_service_endpoint",
+    "sts_region",
+  ],
+  kubernetes: ["config_path", "config_paths", "proxy_url", "insecure", "client_key"],
+  helm: ["registry", "registries", "plugins_path", "repository_config_path", "registry_config_path"],
+};
+
+/** Attributes that name files of the runner: only what synth packed may be read. */
+const FILE_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
+  aws_lambda_function: ["filename"],
+  aws_lambda_layer_version: ["filename"],
+  aws_s3_object: ["source"],
+  aws_s3_bucket_object: ["source"],
+  aws_iam_server_certificate: [],
+  helm_release: ["chart", "repository_ca_file", "repository_cert_file", "repository_key_file", "keyring"],
+};
+
+/** Functions of Terraform that read the runner's files, in any template. */
+const FILE_FUNCTION =
+  /\b(?:file|fileexists|fileset|filebase64|filemd5|filesha1|filesha256|filesha512|filebase64sha256|filebase64sha512|templatefile|pathexpand|abspath)\s*\(/;
+
+export interface ExpectedBackend {
+  readonly bucket: string;
+  readonly key: string;
+}
+
+/** Everything in a stack's folder that a job with credentials must not run. */
+export class InspectionError extends Error {
+  override readonly name = "InspectionError";
+
+  constructor(
+    stack: string,
+    readonly problems: readonly string[],
+  ) {
+    super(
+      `stack ${stack} is not planned, its Terraform JSON is refused:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
+    );
+  }
+}
+
+/**
+ * Checks what a pull request's synth wrote before anything runs it: known files only, providers of the list only, no
+ * provisioners, no external programs, no reading of the runner's files, the stack's own state.
+ *
+ * @throws InspectionError naming everything that is wrong
+ */
+export function inspectStack(stack: string, files: ReadonlyMap<string, Buffer>, backend: ExpectedBackend): void {
+  const problems: string[] = [];
+  const modules = new Set<string>();
+  for (const path of files.keys()) {
+    const module = /^modules\/([\w-]+)\/main\.tf\.json$/.exec(path)?.[1];
+    if (module !== undefined) modules.add(module);
+    else if (path !== "cdk.tf.json" && path !== ".terraform.lock.hcl" && !/^assets\/[\w./-]+$/.test(path)) {
+      problems.push(`${path}: not a file that synth writes`);
+    } else if (/^assets\/.*\.tf(?:\.json|vars)?$/.test(path))
+      problems.push(`${path}: Terraform files do not belong among assets`);
+  }
+  if (!files.has("cdk.tf.json")) problems.push("cdk.tf.json: is missing");
+  for (const [path, content] of files) {
+    if (!path.endsWith(".tf.json") || path.startsWith("assets/")) continue;
+    let body: unknown;
+    try {
+      body = JSON.parse(content.toString());
+    } catch {
+      problems.push(`${path}: not JSON`);
+      continue;
+    }
+    if (!isObject(body)) problems.push(`${path}: a JSON object is needed`);
+    else inspectFile(path, body, path === "cdk.tf.json" ? backend : undefined, modules, problems);
+  }
+  if (problems.length > 0) throw new InspectionError(stack, problems);
+}
+
+const SECTIONS = new Set([
+  "//",
+  "terraform",
+  "provider",
+  "variable",
+  "module",
+  "output",
+  "moved",
+  "removed",
+  "import",
+  "locals",
+  "resource",
+  "data",
+  "check",
+]);
+
+function inspectFile(
+  path: string,
+  body: JsonObject,
+  backend: ExpectedBackend | undefined,
+  modules: ReadonlySet<string>,
+  problems: string[],
+): void {
+  for (const section of Object.keys(body))
+    if (!SECTIONS.has(section)) problems.push(`${path}: section ${JSON.stringify(section)} is not known`);
+  for (const block of blocks(body.terraform)) inspectSettings(path, block, backend, problems);
+  if (backend && !blocks(body.terraform).some((block) => block.backend !== undefined))
+    problems.push(`${path}: has no backend`);
+  for (const block of blocks(body.provider)) {
+    for (const [name, configurations] of Object.entries(block)) {
+      if (!Object.hasOwn(PROVIDERS, name)) problems.push(`${path}: provider ${name} is not on the list`);
+      for (const configuration of blocks(configurations)) inspectProvider(path, name, configuration, problems);
+    }
+  }
+  for (const block of blocks(body.module)) {
+    for (const [name, calls] of Object.entries(block)) {
+      for (const call of blocks(calls)) {
+        const source = typeof call.source === "string" ? /^\.\/modules\/([\w-]+)$/.exec(call.source)?.[1] : undefined;
+        if (!backend || source === undefined || !modules.has(source))
+          problems.push(`${path}: module ${name}: only the stack's own modules may be called`);
+      }
+    }
+  }
+  for (const section of ["resource", "data"] as const) {
+    for (const block of blocks(body[section])) {
+      for (const [type, named] of Object.entries(block)) {
+        for (const group of blocks(named)) {
+          for (const [name, values] of Object.entries(group)) {
+            for (const one of blocks(values))
+              inspectResource(
+                `${path}: ${section === "data" ? "data." : ""}${type}.${name}`,
+                section,
+                type,
+                one,
+                problems,
+              );
+          }
+        }
+      }
+    }
+  }
+  for (const text of stringsIn(body)) {
+    if (/[$%]\{/.test(text) && FILE_FUNCTION.test(text))
+      problems.push(`${path}: a template reads files of the runner: ${JSON.stringify(text.slice(0, 80))}`);
+  }
+}
+
+function inspectSettings(
+  path: string,
+  block: JsonObject,
+  backend: ExpectedBackend | undefined,
+  problems: string[],
+): void {
+  for (const key of Object.keys(block)) {
+    if (!["required_version", "required_providers", "backend", "//"].includes(key))
+      problems.push(`${path}: terraform.${key} is not allowed`);
+  }
+  for (const list of blocks(block.required_providers)) {
+    for (const [name, requirement] of Object.entries(list)) {
+      const source = isObject(requirement) ? requirement.source : requirement;
+      const plain = typeof source === "string" ? source.replace(/^registry\.terraform\.io\//, "") : "";
+      if (PROVIDERS[name] === undefined || plain !== PROVIDERS[name]) {
+        problems.push(`${path}: provider ${name} from ${JSON.stringify(source)} is not on the list`);
+      }
+    }
+  }
+  for (const kinds of blocks(block.backend)) {
+    for (const [kind, configurations] of Object.entries(kinds)) {
+      for (const configuration of blocks(configurations)) {
+        const right =
+          backend && kind === "s3" && configuration.bucket === backend.bucket && configuration.key === backend.key;
+        const elsewhere = [
+          "endpoint",
+          "endpoints",
+          "role_arn",
+          "assume_role",
+          "access_key",
+          "profile",
+          "shared_credentials_files",
+        ].filter((key) => configuration[key] !== undefined);
+        if (!right) problems.push(`${path}: the state is not the stack's own (s3, ${backend?.bucket}/${backend?.key})`);
+        if (elsewhere.length > 0) problems.push(`${path}: backend arguments ${elsewhere.join(", ")} are not allowed`);
+      }
+    }
+  }
+}
+
+function inspectProvider(path: string, name: string, configuration: JsonObject, problems: string[]): void {
+  for (const argument of FORBIDDEN_PROVIDER_ARGUMENTS[name] ?? []) {
+    if (configuration[argument] !== undefined) problems.push(`${path}: provider ${name}: ${argument} is not allowed`);
+  }
+  for (const inner of [configuration, ...blocks(configuration.kubernetes)]) {
+    for (const exec of blocks(inner.exec)) {
+      const words = isList(exec.args) ? exec.args.map(String) : [];
+      if (exec.command !== "aws" || words[0] !== "eks" || words[1] !== "get-token")
+        problems.push(`${path}: provider ${name}: exec may only be aws eks get-token`);
+      if (exec.env !== undefined) problems.push(`${path}: provider ${name}: exec may not set variables`);
+    }
+  }
+}
+
+function inspectResource(
+  where: string,
+  section: "resource" | "data",
+  type: string,
+  values: JsonObject,
+  problems: string[],
+): void {
+  if (values.provisioner !== undefined || values.connection !== undefined)
+    problems.push(`${where}: provisioners are not allowed`);
+  const builtIn = type === "terraform_data" || (section === "data" && type === "terraform_remote_state");
+  const provider = type.split("_")[0] ?? "";
+  if (!builtIn && PROVIDERS[provider] === undefined)
+    problems.push(`${where}: ${provider} is not a provider of the list`);
+  if (typeof values.provider === "string" && PROVIDERS[values.provider.split(".")[0] ?? ""] === undefined)
+    problems.push(`${where}: provider ${values.provider} is not on the list`);
+  if (type === "terraform_remote_state" && values.backend !== "s3")
+    problems.push(`${where}: only states in S3 may be read`);
+  for (const attribute of FILE_ATTRIBUTES[type] ?? []) {
+    const value = values[attribute];
+    if (value === undefined || value === null) continue;
+    const text = String(value);
+    const packed = /^(?:\$\{path\.(?:root|module)\}\/)?(?:\.\/)?assets\/[\w./-]+$/.test(text) && !text.includes("..");
+    const chart = attribute === "chart" && /^[\w-]+$/.test(text);
+    if (!packed && !chart)
+      problems.push(`${where}: ${attribute} must be below assets/, not ${JSON.stringify(text.slice(0, 80))}`);
+  }
+}
+
+/** Terraform's JSON takes a block or a list of blocks everywhere. */
+function blocks(value: Json | undefined): readonly JsonObject[] {
+  if (isList(value)) return value.flatMap((item) => blocks(item));
+  return isObject(value) ? [value] : [];
+}
+
+function* stringsIn(value: Json): Iterable<string> {
+  if (typeof value === "string") yield value;
+  else if (isList(value)) for (const item of value) yield* stringsIn(item);
+  else if (isObject(value)) {
+    for (const [key, item] of Object.entries(value)) {
+      yield key;
+      yield* stringsIn(item);
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import { GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
+import type { PlannedBundle } from "./requirements";
+
+/** Where bundles wait between plan and apply. */
+export interface BundleStore {
+  put(planned: PlannedBundle, bytes: Buffer): Promise<void>;
+  get(planned: PlannedBundle): Promise<Buffer>;
+}
+
+/** Address of a bundle: by its digest, so that no other bundle can take its place. */
+export const keyOf = (planned: PlannedBundle): string =>
+  `plan-bundles/${planned.stack}/${planned.head}/${planned.digest}.zip`;
+
+/**
+ * Bundles as S3 objects under a KMS key: plan files hold sensitive values in clear. The role that plans may only put,
+ * the role that applies may only get.
+ */
+export class S3BundleStore implements BundleStore {
+  constructor(
+    private readonly s3: S3Client,
+    private readonly bucket: string,
+    private readonly kmsKeyId: string,
+  ) {}
+
+  async put(planned: PlannedBundle, bytes: Buffer): Promise<void> {
+    try {
+      await this.s3.send(
+        new PutObjectCommand({
+          Bucket: this.bucket,
+          Key: keyOf(planned),
+          Body: bytes,
+          ContentType: "application/zip",
+          ServerSideEncryption: "aws:kms",
+          SSEKMSKeyId: this.kmsKeyId,
+          BucketKeyEnabled: true,
+          IfNoneMatch: "*",
+        }),
+      );
+    } catch (error) {
+      // There already: the same digest is the same bundle.
+      if ((error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode !== 412) throw error;
+    }
+  }
+
+  async get(planned: PlannedBundle): Promise<Buffer> {
+    const { Body: body } = await this.s3.send(new GetObjectCommand({ Bucket: this.bucket, Key: keyOf(planned) }));
+    if (!body) throw new Error(`${keyOf(planned)} is empty`);
+    return Buffer.from(await body.transformToByteArray());
+  }
+}
