@@ -138,7 +138,8 @@ export class CoreModules {
       prefix,
       vpc: this.vpc,
       certificateArn: account.albCertificateArn,
-      deletionProtection: environment.deletionProtection,
+      // Visitors know its name: it is not deleted by accident in any environment.
+      deletionProtection: true,
       targets: publicTargets(),
       ingress: albIngress,
       ...(behindCloudfront && { originHeader: { name: ORIGIN_HEADER, value: this.secrets.originHeader.value } }),

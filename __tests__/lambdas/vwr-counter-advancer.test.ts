@@ -1,4 +1,10 @@
-import { DeleteItemCommand, GetItemCommand, PutItemCommand } from "@aws-sdk/client-dynamodb";
+import {
+  DeleteItemCommand,
+  GetItemCommand,
+  PutItemCommand,
+  ScanCommand,
+  UpdateItemCommand,
+} from "@aws-sdk/client-dynamodb";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   drainEvent,
@@ -26,18 +32,25 @@ beforeAll(async () => {
 });
 afterAll(() => tables.close());
 beforeEach(async () => {
-  for (const stale of await items()) {
-    await tables.client.send(new DeleteItemCommand({ TableName: tables.countersTable, Key: { eventId: stale } }));
-  }
+  await empty();
   tables.forget();
   clock = new Clock();
   event = freshEvent();
 });
 
-async function items() {
-  const { ScanCommand } = await import("@aws-sdk/client-dynamodb");
-  const { Items = [] } = await tables.client.send(new ScanCommand({ TableName: tables.countersTable }));
-  return Items.flatMap(({ eventId }) => (eventId === undefined ? [] : [eventId]));
+/** Events of earlier tests would advance too. */
+async function empty(): Promise<void> {
+  const { Items = [], LastEvaluatedKey } = await tables.client.send(
+    new ScanCommand({ TableName: tables.countersTable }),
+  );
+  for (const { eventId } of Items) {
+    if (eventId !== undefined) {
+      await tables.client.send(new DeleteItemCommand({ TableName: tables.countersTable, Key: { eventId } }));
+    }
+  }
+  if (LastEvaluatedKey !== undefined) {
+    await empty();
+  }
 }
 
 const plane = () => planeOf(tables, clock);
@@ -88,10 +101,41 @@ describe("schedule", () => {
     await queueOf(40);
     clock.pass(60_000 - (clock.now() % 60_000));
     const time = new Date(clock.now()).toISOString();
-    await Promise.all([advance(tables, clock, 2), advance(tables, clock, 2), advance(tables, clock, 2)]);
+    const outcomes = await Promise.all([1, 2, 3].map(() => advance(tables, clock, 2)));
+    expect(outcomes.flat().filter(({ result }) => result === "advanced")).toHaveLength(1);
     const after = (await control()).servingCounter;
     await scheduled({ cycles: 1 })({ time });
     expect([after, (await control()).servingCounter]).toEqual([4, 4]);
+  });
+
+  it("never sets the counter back when an invocation that hung overlaps later ones", async () => {
+    await queueOf(40);
+    clock.pass(10_000);
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let reached = () => {};
+    const hanging = new Promise<void>((resolve) => {
+      reached = resolve;
+    });
+    const client = {
+      send: async (command: UpdateItemCommand) => {
+        if (command instanceof UpdateItemCommand) {
+          reached();
+          await released;
+        }
+        return tables.client.send(command);
+      },
+    } as unknown as Tables["client"];
+    const hung = advance({ ...tables, client }, clock, 2);
+    await hanging;
+    await advance(tables, clock, 2);
+    clock.pass(10_000);
+    await advance(tables, clock, 2);
+    release();
+    expect(await hung).toEqual([{ eventId: event, result: "lost-race" }]);
+    expect((await control()).servingCounter).toBe(4);
   });
 
   it("does nothing when a timed-out minute is retried after the next one has begun", async () => {

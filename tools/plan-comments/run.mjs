@@ -3,7 +3,6 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { setFlagsFromString } from "node:v8";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const COMMANDS = ["render", "plan", "comment"];
@@ -45,9 +44,6 @@ if (!existsSync(join(target, `${name}.mjs`))) {
   if (existsSync(target)) rmSync(fresh, { recursive: true });
   else renameSync(fresh, target);
 }
-// One large plan is read and thrown away: a larger young generation spares most of the collecting.
-setFlagsFromString("--max-semi-space-size=32");
-setFlagsFromString("--min-semi-space-size=16");
 process.argv = [process.argv[0], name, ...parameters];
 const { main } = await import(pathToFileURL(join(target, `${name}.mjs`)).href);
 await main();

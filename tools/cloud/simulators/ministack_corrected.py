@@ -4,12 +4,11 @@ Each correction replaces one function of the simulator and says what AWS does. T
 any other: read them against the new version first, most of them will have become unnecessary.
 """
 
-import asyncio
-import base64
-import copy
+import collections
 import functools
 import importlib.metadata
 import json
+import re
 import sys
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
@@ -23,11 +22,13 @@ from ministack import app  # noqa: E402
 from ministack.services import (  # noqa: E402
     apigateway_v1,
     cloudfront,
+    dynamodb,
     ec2,
     eks,
     elasticache,
     msk,
     rds,
+    waf,
 )
 
 
@@ -70,6 +71,60 @@ def prefix_lists_of_rules_are_kept(original, params, prefix):
                 {"PrefixListId": prefix_list, **({"Description": description} if description else {})}
             )
     return rules
+
+
+@corrects(ec2, "_sg_rule_xml")
+def prefix_lists_of_rules_are_shown(original, group_id, rule, is_egress=False):
+    """AWS: DescribeSecurityGroupRules shows the prefix list of a rule."""
+    shown = "".join(f"<prefixListId>{entry['PrefixListId']}</prefixListId>" for entry in rule.get("PrefixListIds", []))
+    return original(group_id, rule, is_egress).replace("</securityGroupRuleId>", f"</securityGroupRuleId>{shown}", 1)
+
+
+@corrects(ec2, "_create_managed_prefix_list")
+def prefix_lists_take_tags(original, params):
+    """AWS: CreateManagedPrefixList takes tags as every other call of EC2 does, in TagSpecification."""
+    before = set(ec2._prefix_lists.keys())
+    response = original(params)
+    for list_id in set(ec2._prefix_lists.keys()) - before:
+        ec2._parse_tag_specs(params, "prefix-list", list_id)
+        created = ec2._prefix_list_xml(ec2._prefix_lists[list_id], tag="prefixList")
+        return ec2._xml(200, "CreateManagedPrefixListResponse", created)
+    return response
+
+
+@corrects(ec2, "_create_flow_logs")
+def flow_logs_keep_their_settings(original, params):
+    """AWS: a flow log keeps the role it delivers with, its log group, its interval (600 seconds by default) and its tags."""
+    before = set(ec2._flow_logs.keys())
+    response = original(params)
+    for log_id in set(ec2._flow_logs.keys()) - before:
+        ec2._flow_logs[log_id] |= {
+            "DeliverLogsPermissionArn": ec2._p(params, "DeliverLogsPermissionArn"),
+            "LogGroupName": ec2._p(params, "LogGroupName") or ec2._p(params, "LogDestination").rpartition(":log-group:")[2],
+            "MaxAggregationInterval": ec2._p(params, "MaxAggregationInterval") or "600",
+            "LogFormat": ec2._p(params, "LogFormat") or DEFAULT_FLOW_LOG_FORMAT,
+        }
+        ec2._parse_tag_specs(params, "vpc-flow-log", log_id)
+    return response
+
+
+# Source: Amazon VPC, "Flow log records", version 2.
+DEFAULT_FLOW_LOG_FORMAT = (
+    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} ${packets} ${bytes} "
+    "${start} ${end} ${action} ${log-status}"
+)
+
+
+@corrects(ec2, "_describe_flow_logs")
+def flow_logs_show_their_settings(original, params):
+    """AWS: DescribeFlowLogs shows them."""
+    status, headers, body = original(params)
+    text = body.decode()
+    for log_id, log in ec2._flow_logs.items():
+        names = ("DeliverLogsPermissionArn", "LogGroupName", "MaxAggregationInterval", "LogFormat")
+        shown = "".join(f"<{name[0].lower()}{name[1:]}>{escape(log.get(name, ''))}</{name[0].lower()}{name[1:]}>" for name in names)
+        text = text.replace(f"<flowLogId>{log_id}</flowLogId>", f"<flowLogId>{log_id}</flowLogId>{shown}")
+    return status, headers, text.encode()
 
 
 @corrects(ec2, "_create_vpc_endpoint")
@@ -189,6 +244,7 @@ def log_exports_are_kept(original, params):
     instance = rds._instances.get(rds._p(params, "DBInstanceIdentifier"))
     if instance is not None and response[0] == 200:
         instance["EnabledCloudwatchLogsExports"] = values(params, "EnableCloudwatchLogsExports.member")
+        keep_insights_key(instance, params)
     return response
 
 
@@ -201,15 +257,29 @@ def replicas_have_settings_of_their_own(original, params):
         replica["DeletionProtection"] = rds._p(params, "DeletionProtection") == "true"
         replica["EnabledCloudwatchLogsExports"] = values(params, "EnableCloudwatchLogsExports.member")
         replica["MultiAZ"] = rds._p(params, "MultiAZ") == "true"
-    return response
+        groups = values(params, "VpcSecurityGroupIds.VpcSecurityGroupId")
+        if groups:
+            replica["VpcSecurityGroups"] = [{"VpcSecurityGroupId": group, "Status": "active"} for group in groups]
+        keep_insights_key(replica, params)
+    return rds._single_instance_response(
+        "CreateDBInstanceReadReplicaResponse", "CreateDBInstanceReadReplicaResult", replica
+    ) if replica is not None and response[0] == 200 else response
+
+
+def keep_insights_key(instance, params):
+    """AWS: Performance Insights keeps the key it encrypts with."""
+    instance["PerformanceInsightsKMSKeyId"] = rds._p(params, "PerformanceInsightsKMSKeyId") or ""
 
 
 @corrects(rds, "_instance_xml")
-def log_exports_are_shown(original, instance):
-    """AWS: DescribeDBInstances lists the exported logs."""
+def settings_of_instances_are_shown(original, instance):
+    """AWS: DescribeDBInstances lists the exported logs and the key of Performance Insights."""
     members = "".join(f"<member>{name}</member>" for name in instance.get("EnabledCloudwatchLogsExports", []))
+    key = instance.get("PerformanceInsightsKMSKeyId")
     return original(instance).replace(
-        "<EnabledCloudwatchLogsExports/>", f"<EnabledCloudwatchLogsExports>{members}</EnabledCloudwatchLogsExports>"
+        "<EnabledCloudwatchLogsExports/>",
+        f"<EnabledCloudwatchLogsExports>{members}</EnabledCloudwatchLogsExports>"
+        + (f"<PerformanceInsightsKMSKeyId>{key}</PerformanceInsightsKMSKeyId>" if key else ""),
     )
 
 
@@ -239,7 +309,22 @@ def replication_groups_take_minor_versions(original, params):
     group = elasticache._replication_groups.get(elasticache._p(params, "ReplicationGroupId"))
     if group is not None and response[0] == 200:
         group["AutoMinorVersionUpgrade"] = elasticache._p(params, "AutoMinorVersionUpgrade", "true").lower() == "true"
+        group["KmsKeyId"] = elasticache._p(params, "KmsKeyId")
     return response
+
+
+@corrects(elasticache, "_rg_xml")
+def replication_groups_show_their_key(original, group):
+    """AWS: DescribeReplicationGroups shows the key that encrypts the group at rest."""
+    return original(group) + (f"<KmsKeyId>{group['KmsKeyId']}</KmsKeyId>" if group.get("KmsKeyId") else "")
+
+
+@corrects(elasticache, "_cluster_xml_inner")
+def clusters_take_minor_versions(original, cluster):
+    """AWS: a cluster shows AutoMinorVersionUpgrade; as a member of a replication group, the group's."""
+    group = elasticache._replication_groups.get(cluster.get("ReplicationGroupId", "")) or cluster
+    upgraded = str(group.get("AutoMinorVersionUpgrade", True)).lower()
+    return original(cluster) + f"<AutoMinorVersionUpgrade>{upgraded}</AutoMinorVersionUpgrade>"
 
 
 # API Gateway
@@ -258,11 +343,52 @@ def mock_integrations_have_no_method(original, api_id, resource_id, http_method,
 
 
 @corrects(apigateway_v1, "_v1_response")
-def absent_access_logs_are_absent(original, data, *args):
-    """AWS: a stage without access logs has no accessLogSettings, rather than empty ones."""
-    if isinstance(data, dict) and data.get("accessLogSettings") == {}:
-        data = {key: value for key, value in data.items() if key != "accessLogSettings"}
+def absent_settings_are_absent(original, data, *args):
+    """AWS: a stage without access logs has no accessLogSettings, a usage plan without limits no throttle and quota: no empty ones."""
+    if isinstance(data, dict):
+        optional = ("accessLogSettings", "throttle", "quota")
+        data = {key: value for key, value in data.items() if not (key in optional and value == {})}
     return original(data, *args)
+
+
+# DynamoDB
+
+
+@corrects(dynamodb, "_describe_continuous_backups")
+def recovery_has_a_period(original, data):
+    """AWS: point-in-time recovery reaches back RecoveryPeriodInDays, 35 where nothing else was asked for."""
+    status, headers, body = original(data)
+    described = json.loads(body)
+    recovery = described.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
+    if recovery.get("PointInTimeRecoveryStatus") == "ENABLED":
+        recovery["RecoveryPeriodInDays"] = 35
+    return status, headers, json.dumps(described).encode()
+
+
+# WAF
+
+WEB_ACL_LOGGING = {}
+
+
+@corrects(waf, "handle_request")
+async def web_acls_have_logging(original, method, path, headers, body, query_params):
+    """AWS: PutLoggingConfiguration, GetLoggingConfiguration and DeleteLoggingConfiguration exist, one configuration for a web ACL."""
+    action = headers.get("x-amz-target", "").rpartition(".")[2]
+    if not action.endswith("LoggingConfiguration"):
+        return await original(method, path, headers, body, query_params)
+    request = json.loads(body)
+    if action == "PutLoggingConfiguration":
+        configuration = request["LoggingConfiguration"]
+        arn = configuration["ResourceArn"]
+        WEB_ACL_LOGGING[arn] = configuration | {"ManagedByFirewallManager": False}
+    else:
+        arn = request["ResourceArn"]
+    if arn not in WEB_ACL_LOGGING:
+        return waf._waf_err("WAFNonexistentItemException", f"No logging configuration for {arn}.")
+    if action == "DeleteLoggingConfiguration":
+        del WEB_ACL_LOGGING[arn]
+        return waf.json_response({})
+    return waf.json_response({"LoggingConfiguration": WEB_ACL_LOGGING[arn]})
 
 
 # CloudFront
@@ -277,5 +403,25 @@ def empty_header_blocks_are_left_out(original, parent, policy):
             parent.remove(block)
 
 
+# What was asked of this simulator, by service: read at CALLS_PATH, so that a run can tell which part served what.
+
+CALLS_PATH = "/_urr/calls"
+calls = collections.Counter()
+serve = app.app
+
+
+async def counted(scope, receive, send):
+    if scope["type"] == "http":
+        if scope["path"] == CALLS_PATH:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+            await send({"type": "http.response.body", "body": json.dumps(calls).encode()})
+            return
+        authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin1")
+        if match := re.search(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/", authorization):
+            calls[match[1]] += 1
+    await serve(scope, receive, send)
+
+
 if __name__ == "__main__":
+    app.app = counted
     app.main()

@@ -23,7 +23,8 @@ export interface Surroundings {
   readonly stacks: readonly string[];
   readonly repository: { readonly owner: string; readonly repo: string };
   readonly pulls: PullRequests;
-  readonly locks: StackLocks;
+  /** Absent in a job without credentials: it decides all but the lock. */
+  readonly locks?: StackLocks;
   /** Workflow run that is carrying out the command. */
   readonly run: number;
   /** What the plan job of this head wrote down for a stack. */
@@ -40,6 +41,8 @@ export type Decision =
       readonly facts: PullFacts;
       readonly reaction: Reaction;
     }
+  /** For a job that can reach the locks. */
+  | { readonly kind: "unlock"; readonly stack: string; readonly reaction: Reaction }
   | { readonly kind: "apply"; readonly planned: PlannedBundle; readonly facts: PullFacts; readonly reaction: Reaction };
 
 /**
@@ -52,8 +55,7 @@ export async function decide(event: CommentEvent, around: Surroundings): Promise
   if (event.action !== "created") return ignore("only new comments are commands");
   if (comment.created_at !== comment.updated_at) return ignore("the comment was edited");
   if (issue.pull_request === undefined || issue.pull_request === null) return ignore("not a pull request");
-  if (!comment.user || comment.user.type !== "User" || comment.performed_via_github_app)
-    return ignore("not written by a person");
+  if (comment.user?.type !== "User" || comment.performed_via_github_app) return ignore("not written by a person");
   const parsed = parseCommand(comment.body, around.stacks);
   if (parsed.kind === "none") return ignore("not a command");
   const pull: PullRequestRef = { ...around.repository, number: issue.number };
@@ -76,8 +78,13 @@ export async function decide(event: CommentEvent, around: Surroundings): Promise
     return { kind: "plan", stacks, facts, reaction: "eyes" };
   }
   const stack = command.stack ?? "";
-  if (command.name === "unlock") return unlock(stack, pull, around);
-  const taken = await around.locks.acquire({
+  const { locks } = around;
+  if (command.name === "unlock") {
+    return locks ? unlock(stack, pull, { ...around, locks }) : { kind: "unlock", stack, reaction: "eyes" };
+  }
+  if (!planned) throw new Error(`${stack}: an apply without a plan passed its requirements`);
+  if (!locks) return { kind: "apply", planned, facts, reaction: "rocket" };
+  const taken = await locks.acquire({
     stack,
     pull: pull.number,
     head: facts.headSha,
@@ -87,14 +94,18 @@ export async function decide(event: CommentEvent, around: Surroundings): Promise
   if (!taken.acquired) return answer(heldText(stack, taken.holder, pull.number), "confused");
   // A push between the comment and here: the lock is held, so whatever comes next sees the newer head.
   const now = await around.pulls.facts(pull);
-  if (now.headSha !== facts.headSha || now.baseSha !== facts.baseSha || !planned) {
-    await around.locks.finish(stack, around.run);
+  if (now.headSha !== facts.headSha || now.baseSha !== facts.baseSha) {
+    await locks.finish(stack, around.run);
     return answer(`${code(nameOf(command))}: a commit came in between. Look at the new plan first.`, "confused");
   }
   return { kind: "apply", planned, facts: now, reaction: "rocket" };
 }
 
-async function unlock(stack: string, pull: PullRequestRef, around: Surroundings): Promise<Decision> {
+async function unlock(
+  stack: string,
+  pull: PullRequestRef,
+  around: Surroundings & { readonly locks: StackLocks },
+): Promise<Decision> {
   const holder = await around.locks.holder(stack);
   if (!holder) return answer(`${code(stack)} is not locked.`, "+1");
   if (holder.pull !== pull.number) return answer(heldText(stack, holder, pull.number), "confused");

@@ -8,6 +8,8 @@ const PROVIDERS: Readonly<Record<string, string>> = {
   random: "hashicorp/random",
 };
 
+const allowed = (provider: string): boolean => Object.hasOwn(PROVIDERS, provider);
+
 /** Arguments that make a provider read files, run programs or talk to somebody else. */
 const FORBIDDEN_PROVIDER_ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   aws: [
@@ -126,7 +128,7 @@ function inspectFile(
     problems.push(`${path}: has no backend`);
   for (const block of blocks(body.provider)) {
     for (const [name, configurations] of Object.entries(block)) {
-      if (!Object.hasOwn(PROVIDERS, name)) problems.push(`${path}: provider ${name} is not on the list`);
+      if (!allowed(name)) problems.push(`${path}: provider ${name} is not on the list`);
       for (const configuration of blocks(configurations)) inspectProvider(path, name, configuration, problems);
     }
   }
@@ -177,7 +179,7 @@ function inspectSettings(
     for (const [name, requirement] of Object.entries(list)) {
       const source = isObject(requirement) ? requirement.source : requirement;
       const plain = typeof source === "string" ? source.replace(/^registry\.terraform\.io\//, "") : "";
-      if (PROVIDERS[name] === undefined || plain !== PROVIDERS[name]) {
+      if (!allowed(name) || plain !== PROVIDERS[name]) {
         problems.push(`${path}: provider ${name} from ${JSON.stringify(source)} is not on the list`);
       }
     }
@@ -228,9 +230,8 @@ function inspectResource(
     problems.push(`${where}: provisioners are not allowed`);
   const builtIn = type === "terraform_data" || (section === "data" && type === "terraform_remote_state");
   const provider = type.split("_")[0] ?? "";
-  if (!builtIn && PROVIDERS[provider] === undefined)
-    problems.push(`${where}: ${provider} is not a provider of the list`);
-  if (typeof values.provider === "string" && PROVIDERS[values.provider.split(".")[0] ?? ""] === undefined)
+  if (!builtIn && !allowed(provider)) problems.push(`${where}: ${provider} is not a provider of the list`);
+  if (typeof values.provider === "string" && !allowed(values.provider.split(".")[0] ?? ""))
     problems.push(`${where}: provider ${values.provider} is not on the list`);
   if (type === "terraform_remote_state" && values.backend !== "s3")
     problems.push(`${where}: only states in S3 may be read`);

@@ -7,9 +7,12 @@ export interface BundleStore {
   get(planned: PlannedBundle): Promise<Buffer>;
 }
 
-/** Address of a bundle: by its digest, so that no other bundle can take its place. */
+/**
+ * Address of a bundle: below its environment, which is what the roles may use, and by its digest, so that no other bundle
+ * can take its place.
+ */
 export const keyOf = (planned: PlannedBundle): string =>
-  `plan-bundles/${planned.stack}/${planned.head}/${planned.digest}.zip`;
+  `${planned.stack.split("-")[0]}/${planned.stack}/${planned.head}/${planned.digest}.zip`;
 
 /**
  * Bundles as S3 objects under a KMS key: plan files hold sensitive values in clear. The role that plans may only put,
@@ -32,7 +35,8 @@ export class S3BundleStore implements BundleStore {
           ContentType: "application/zip",
           ServerSideEncryption: "aws:kms",
           SSEKMSKeyId: this.kmsKeyId,
-          BucketKeyEnabled: true,
+          // Without a bucket key each request names the object, so that the key tells environments apart.
+          BucketKeyEnabled: false,
           IfNoneMatch: "*",
         }),
       );

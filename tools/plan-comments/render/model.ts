@@ -142,9 +142,6 @@ function itemOf(resource: ResourceChange, configuration: Configuration, redactor
   const { change } = resource;
   const configured = configuration.find(resource.address);
   const kind = kindOf(resource);
-  const marks = hiddenOnEither(change);
-  const before = shownAttributes(change.before, marks, resource.type, redactor);
-  const after = shownAttributes(change.after, marks, resource.type, redactor);
   const forced = new Set((change.replace_paths ?? []).map(joinPath));
   const reason = reasonOf(resource, forced);
   return {
@@ -161,17 +158,25 @@ function itemOf(resource: ResourceChange, configuration: Configuration, redactor
       : {}),
     ...(change.importing ? { importId: importIdOf(change.importing, redactor) } : {}),
     ...(resource.deposed === undefined ? {} : { deposed: resource.deposed }),
-    before,
-    after,
+    get before() {
+      return kept(this, "before", shownAttributes(change.before, hiddenOnEither(change), resource.type, redactor));
+    },
+    get after() {
+      return kept(this, "after", shownAttributes(change.after, hiddenOnEither(change), resource.type, redactor));
+    },
     unknown: change.after_unknown ?? false,
     get diff() {
-      const diff = diffAttributes(before, after, change.after_unknown ?? false, forced);
-      Object.defineProperty(this, "diff", { value: diff });
-      return diff;
+      return kept(this, "diff", diffAttributes(this.before, this.after, change.after_unknown ?? false, forced));
     },
     change,
     ...(configured === undefined ? {} : { awaited: awaitedBy(resource, configuration, configured) }),
   };
+}
+
+/** Values that cost time are made when somebody asks: of a large plan, most are never shown. */
+function kept<T>(owner: object, name: string, value: T): T {
+  Object.defineProperty(owner, name, { value, enumerable: true });
+  return value;
 }
 
 function awaitedBy(
@@ -274,7 +279,8 @@ function renamesOf(plan: Plan): readonly Rename[] {
   const gone = plan.resource_changes.filter(
     (resource) => kindOf(resource) === "delete" && resource.deposed === undefined,
   );
-  const made = plan.resource_changes.filter((resource) => kindOf(resource) === "create");
+  const types = new Set(gone.map((resource) => resource.type));
+  const made = plan.resource_changes.filter((resource) => types.has(resource.type) && kindOf(resource) === "create");
   if (gone.length === 0 || made.length === 0) return [];
   const partnersOf = indexed(made);
   const candidates = new Map<ResourceChange, { partner: ResourceChange; score: number }[]>();
@@ -307,7 +313,7 @@ function renamesOf(plan: Plan): readonly Rename[] {
 }
 
 /** Most new resources that one old one is compared with: beyond that nobody could tell which it became. */
-const MOST_PARTNERS = 30;
+const MOST_PARTNERS = 10;
 
 /**
  * Finds new resources that could equal an old one without comparing all with all: by one plain value that the new one

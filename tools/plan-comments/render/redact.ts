@@ -79,7 +79,8 @@ const ASSIGNMENT = /(?<![\w.-])([\w.-]{2,64})(["']?\s{0,4}[=:]\s{0,4})(["']?)([^
 const withoutAssignments = (text: string): string =>
   text.replace(ASSIGNMENT, (whole, name: string, sign: string, quote: string, value: string, at: number) => {
     const inArn = sign === ":" && text.charAt(at - 1) === ":";
-    return inArn || value.startsWith("${") || !isSecretName(name) ? whole : `${name}${sign}${quote}${MASK}`;
+    const action = sign === ":" && /^[a-z][a-z\d-]*$/.test(name) && /^[A-Z*][A-Za-z*]*$/.test(value);
+    return inArn || action || value.startsWith("${") || !isSecretName(name) ? whole : `${name}${sign}${quote}${MASK}`;
   });
 
 const SHORTEST_TAINT = 6;
@@ -286,8 +287,14 @@ export function looksRandom(run: string): boolean {
   return run.split(/[-_/]/).some((word) => isRandomWord(word)) || isRandomWord(run.replace(/[-_/]/g, ""), 32);
 }
 
-/** Words written together: `CloudWatchLambdaInsightsExecutionRolePolicy`. */
-const CAMEL_CASE = /^[a-z]*(?:[A-Z]{2,5}(?=[A-Z][a-z])|[A-Z][a-z]{2,})+(?:[A-Z]{2,5}|\d{1,8})?$/;
+/** Words written together, such as `CloudWatchLambdaInsightsExecutionRolePolicy`: few capitals, and vowels. */
+function isCamelCase(word: string): boolean {
+  if (!/^[A-Za-z]+\d{0,4}$/.test(word)) return false;
+  const capitals = word.replace(/[^A-Z]/g, "").length;
+  return capitals / word.length <= 0.34 && vowelsIn(word) >= 0.2;
+}
+
+const vowelsIn = (word: string): number => (word.match(/[aeiouy]/gi)?.length ?? 0) / word.length;
 
 function isRandomWord(word: string, shortest = 16): boolean {
   if (word.length < shortest) return false;
@@ -302,12 +309,12 @@ function isRandomWord(word: string, shortest = 16): boolean {
     if (kind(word.charAt(index)) !== kind(word.charAt(index - 1))) changes++;
   }
   const rate = changes / (word.length - 1);
-  if (CAMEL_CASE.test(word)) return false;
+  if (isCamelCase(word)) return false;
   if (/^[0-9a-f]+$/i.test(word)) return word.length >= 20 && rate > 0.2;
   if (rate > 0.38) return true;
-  const vowels = (word.match(/[aeiouy]/gi)?.length ?? 0) / word.length;
   return (
-    word.length >= 20 && (rate > 0.28 || (/^[a-z]+$/.test(word) && vowels < 0.2) || (/\d/.test(word) && rate > 0.2))
+    word.length >= 20 &&
+    (rate > 0.28 || (/^[a-z]+$/.test(word) && vowelsIn(word) < 0.2) || (/\d/.test(word) && rate > 0.2))
   );
 }
 

@@ -8,9 +8,9 @@ export interface AccessRow {
   readonly sign: "+" | "-";
   readonly address: string;
   /** Who: principals, or the owner of the policy. */
-  readonly who: string;
+  who: string;
   readonly what: string;
-  readonly where: string;
+  where: string;
   /** Why a reviewer should look twice. */
   readonly risk?: string;
 }
@@ -46,6 +46,8 @@ export function securityOf(report: Report, redactor: Redactor): SecurityView {
   const groups = groupNames(report);
   for (const item of report.items) {
     if (["read", "no-op", "forget"].includes(item.kind) || item.mode !== "managed") continue;
+    if (OTHER_ACCESS.test(item.type)) notAnalysed.push(`${item.address} (${item.type} is not read here)`);
+    if (!isNetwork(item) && !mayGrant(item)) continue;
     const lines = isNetwork(item) ? network : permissions;
     const before = isNetwork(item)
       ? networkRows(item, "-", report, groups)
@@ -54,9 +56,9 @@ export function securityOf(report: Report, redactor: Redactor): SecurityView {
       ? networkRows(item, "+", report, groups)
       : permissionRows(item, "+", report, redactor, notAnalysed);
     const key = (row: AccessRow) => JSON.stringify([row.who, row.what, row.where]);
+    for (const row of [...before, ...after]) followReferences(row, report);
     const [old, fresh] = [new Set(before.map(key)), new Set(after.map(key))];
     lines.push(...after.filter((row) => !old.has(key(row))), ...before.filter((row) => !fresh.has(key(row))));
-    if (OTHER_ACCESS.test(item.type)) notAnalysed.push(`${item.address} (${item.type} is not read here)`);
   }
   return { permissions: regrouped(permissions), network, notAnalysed: [...new Set(notAnalysed)].sort(compareText) };
 }
@@ -65,6 +67,31 @@ const isNetwork = (item: Item): boolean =>
   /^aws_(?:security_group|default_security_group|security_group_rule|vpc_security_group_(?:in|e)gress_rule)$/.test(
     item.type,
   );
+
+/** Templates of a preview become the addresses they lead to. */
+function followReferences(row: { who: string; where: string; readonly address: string }, report: Report): void {
+  if (row.who.includes("${")) row.who = report.configuration.followed(row.address, row.who);
+  if (row.where.includes("${")) row.where = report.configuration.followed(row.address, row.where);
+}
+
+/** Whether a look at the redacted values is worth it. */
+function mayGrant(item: Item): boolean {
+  if (GRANTING_TYPES.test(item.type)) return true;
+  const { before, after, after_unknown: unknown } = item.change;
+  if (isObject(unknown) && Object.keys(unknown).some((name) => unknown[name] === true && POLICY_ATTRIBUTES.has(name)))
+    return true;
+  return [before, after].some(
+    (values) =>
+      isObject(values) &&
+      Object.entries(values).some(
+        ([name, value]) =>
+          (typeof value === "string" && (POLICY_ATTRIBUTES.has(name) || value.includes("Statement"))) ||
+          (name === "publicly_accessible" && value === true),
+      ),
+  );
+}
+
+const GRANTING_TYPES = /^aws_(?:iam_(?:role|user)_policy_attachment|lambda_permission)$/;
 
 const side = (item: Item, sign: "+" | "-"): Shown => (sign === "+" ? item.after : item.before);
 
@@ -189,7 +216,8 @@ function riskOf(
   condition: string,
   excluded: readonly string[],
 ): string | undefined {
-  const everywhere = resources.includes("*") || notResources.length > 0;
+  // In the policy of a resource, "*" means that resource.
+  const everywhere = principals.length === 0 && (resources.includes("*") || notResources.length > 0);
   if (principals.includes("*") && condition === "") return "anyone";
   if (excluded.length > 0) return "all other actions";
   if (action === "*" || action === "*:*") return "every action";
@@ -220,7 +248,15 @@ function regrouped(rows: readonly AccessRow[]): readonly AccessRow[] {
     if (group) group.actions.push(row.what);
     else grouped.set(key, { ...row, actions: [row.what] });
   }
-  return [...grouped.values()].map(({ actions, ...row }) => ({ ...row, what: [...new Set(actions)].join(", ") }));
+  const byActions = new Map<string, AccessRow & { places: string[] }>();
+  for (const { actions, ...row } of grouped.values()) {
+    const what = [...new Set(actions)].join(", ");
+    const key = JSON.stringify([row.sign, row.who, what, row.risk ?? ""]);
+    const group = byActions.get(key);
+    if (group) group.places.push(row.where);
+    else byActions.set(key, { ...row, what, places: [row.where] });
+  }
+  return [...byActions.values()].map(({ places, ...row }) => ({ ...row, where: [...new Set(places)].join(", ") }));
 }
 
 /** Addresses of security groups by their id, as far as the plan or the state it started from tells. */

@@ -1,0 +1,101 @@
+import { rmSync } from "node:fs";
+import path from "node:path";
+import { deployAll } from "./deploy";
+import { inventory } from "./inventory";
+import { Project } from "./project";
+import { Cloud } from "./simulators";
+
+const HOME = path.resolve(import.meta.dirname, "../../node_modules/.cache/urr-infra/cloud");
+const PROJECT = path.join(HOME, "project");
+
+const USAGE = `cloud: an AWS API on loopback, and the stacks deployed to it.
+
+  npm run cloud -- up        start it, or find the one that runs
+  npm run cloud -- deploy    start it, then bootstrap, staging and prod (about five minutes)
+  npm run cloud -- verify    plan every deployed stack again: no change may be left
+  npm run cloud -- status    what runs, what is deployed, which URLs answer
+  npm run cloud -- env       what to export so that aws, terraform and cdktf talk to it:
+                             eval "$(npm run -s cloud -- env)"
+  npm run cloud -- down      stop it; everything in it is gone
+`;
+
+const say = (line: string) => void process.stderr.write(`${line}\n`);
+
+const COMMANDS: Readonly<Record<string, () => Promise<number>>> = {
+  up: async () => {
+    const cloud = await Cloud.up(HOME, { progress: say });
+    for (const { part, url, log } of await cloud.health()) say(`${part.padEnd(10)} ${url}  log: ${log}`);
+    return 0;
+  },
+
+  deploy: async () => {
+    const running = await Cloud.find(HOME);
+    // States belong to one life of the simulators.
+    if (!running) rmSync(PROJECT, { recursive: true, force: true });
+    const cloud = running ?? (await Cloud.up(HOME, { progress: say }));
+    const project = Project.create(cloud.environment, PROJECT);
+    await deployAll(project, { progress: say });
+    process.stdout.write(await inventory(cloud));
+    return 0;
+  },
+
+  verify: async () => {
+    const project = Project.create((await mustRun()).environment, PROJECT);
+    let clean = true;
+    for (const stack of ["staging", "prod"]) {
+      const output = await project.diff(stack);
+      const unchanged = output.includes("No changes.");
+      clean &&= unchanged;
+      say(`${stack}: ${unchanged ? "no changes" : `changes are left:\n${output}`}`);
+    }
+    return clean ? 0 : 1;
+  },
+
+  status: async () => {
+    const cloud = await Cloud.find(HOME);
+    if (!cloud) {
+      say("cloud: nothing runs here. Start it with `npm run cloud -- up`.");
+      return 1;
+    }
+    for (const { part, url, healthy, log } of await cloud.health()) {
+      process.stdout.write(`${part.padEnd(10)} ${url}  ${healthy ? "answers" : "does not answer"}  log: ${log}\n`);
+    }
+    process.stdout.write(await inventory(cloud));
+    return 0;
+  },
+
+  env: async () => {
+    const cloud = await mustRun();
+    process.stdout.write("unset AWS_PROFILE AWS_SESSION_TOKEN\n");
+    for (const [name, value] of Object.entries(cloud.environment)) process.stdout.write(`export ${name}=${value}\n`);
+    return 0;
+  },
+
+  down: async () => {
+    const cloud = await Cloud.find(HOME);
+    await cloud?.down();
+    rmSync(PROJECT, { recursive: true, force: true });
+    say(cloud ? "cloud: stopped." : "cloud: nothing runs here.");
+    return 0;
+  },
+};
+
+async function mustRun(): Promise<Cloud> {
+  const cloud = await Cloud.find(HOME);
+  if (!cloud) throw new Error("nothing runs here. Start it with `npm run cloud -- up`.");
+  return cloud;
+}
+
+const [name = "", ...others] = process.argv.slice(2);
+const command = COMMANDS[name];
+if (!command || others.length > 0) {
+  process.stderr.write(USAGE);
+  process.exitCode = 2;
+} else {
+  try {
+    process.exitCode = await command();
+  } catch (error) {
+    process.stderr.write(`cloud ${name}: ${error instanceof Error ? error.message : error}\n`);
+    process.exitCode = 1;
+  }
+}

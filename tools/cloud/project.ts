@@ -1,0 +1,224 @@
+import { spawn } from "node:child_process";
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { StringDecoder } from "node:string_decoder";
+import { withoutAws } from "./simulators";
+
+const ROOT = path.resolve(import.meta.dirname, "../..");
+/** What a synth needs of a checkout; account values, outputs and states stay behind. */
+const SOURCES = ["main.ts", "stacks", "modules", "environments", "lib", "lambdas", "web", "k8s", "tools", "cdktf.json"];
+const SOURCE_FILES = ["package.json", "package-lock.json", "tsconfig.json"];
+/** As many as keep two cores busy while most calls wait; the provider's own waits dominate. */
+const PARALLELISM = 16;
+/** The Terraform that the npm scripts name: it refuses what the guard refuses. */
+const GUARDED_TERRAFORM = "tools/guard/terraform.mjs";
+
+/** What a command did. */
+export interface CommandResult {
+  readonly status: number;
+  /** Standard output and error, as they came. */
+  readonly output: string;
+}
+
+/** Options of {@link Project.command}. */
+export interface CommandOptions {
+  readonly cwd?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Told each line. @default nobody */
+  readonly progress?: (line: string) => void;
+  /** Ends the command's whole group at once, as a power cut would, when it aborts. */
+  readonly kill?: AbortSignal;
+}
+
+/** A command that ended with an error where it should not have. */
+export class CommandError extends Error {
+  constructor(
+    readonly command: string,
+    readonly result: CommandResult,
+  ) {
+    super(`${command} ended with ${result.status}:\n${result.output.split("\n").slice(-60).join("\n")}`);
+    this.name = "CommandError";
+  }
+}
+
+/**
+ * A copy of a checkout with account values for the cloud on loopback, in which the unchanged cdktf CLI deploys. A copy, because a
+ * life edits sources as a developer would, and must touch neither the real checkout nor its outputs and states.
+ */
+export class Project {
+  private constructor(
+    readonly directory: string,
+    private readonly environment: Readonly<Record<string, string>>,
+    private readonly temporary: boolean,
+  ) {}
+
+  /**
+   * @param environment What makes Terraform talk to the cloud: `Cloud.environment`.
+   * @param directory Where to put it, replacing sources that are there and keeping states. @default a temporary folder
+   * @param checkout Checkout to copy. @default this one
+   */
+  static create(environment: Readonly<Record<string, string>>, directory?: string, checkout = ROOT): Project {
+    const home = directory ?? mkdtempSync(path.join(tmpdir(), "urr-project-"));
+    mkdirSync(home, { recursive: true });
+    for (const name of [...SOURCES, ...SOURCE_FILES]) {
+      const target = path.join(home, name);
+      rmSync(target, { recursive: true, force: true });
+      if (existsSync(path.join(checkout, name))) {
+        cpSync(path.join(checkout, name), target, { recursive: true, filter: (source) => !source.endsWith(".tfvars") });
+      }
+    }
+    const modules = path.join(home, "node_modules");
+    if (!existsSync(modules)) symlinkSync(path.join(ROOT, "node_modules"), modules);
+    const project = new Project(home, environment, directory === undefined);
+    project.writeAccountValues();
+    return project;
+  }
+
+  /** Folder of a synthesized stack. */
+  stackDirectory(stack: string): string {
+    return path.join(this.directory, "cdktf.out/stacks", stack);
+  }
+
+  /** Changes a source file, as a developer would; throws if what is to be replaced is not there exactly once. */
+  edit(file: string, from: string, to: string): void {
+    const target = path.join(this.directory, file);
+    const parts = this.read(file).split(from);
+    if (parts.length !== 2) {
+      throw new Error(`${file}: ${JSON.stringify(from)} is there ${parts.length - 1} times; it must be once.`);
+    }
+    writeFileSync(target, parts.join(to));
+  }
+
+  /** A source file's text. */
+  read(file: string): string {
+    return readFileSync(path.join(this.directory, file), "utf8");
+  }
+
+  /** Adds a line to a source file. */
+  append(file: string, line: string): void {
+    appendFileSync(path.join(this.directory, file), `${line}\n`);
+  }
+
+  /** Sets a Terraform variable of an environment's account values. */
+  setVariable(environment: string, name: string, value: string | boolean): void {
+    const file = path.join(this.directory, `environments/${environment}.tfvars`);
+    const others = readFileSync(file, "utf8")
+      .split("\n")
+      .filter((line) => !new RegExp(`^${name}\\s*=`).test(line));
+    writeFileSync(file, `${others.join("\n").trimEnd()}\n${name} = ${JSON.stringify(value)}\n`);
+  }
+
+  /** Runs `cdktf`, with the guard before every apply and destroy. */
+  cdktf(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    const command = path.join(this.directory, "node_modules/.bin/cdktf");
+    return this.command(command, args, options);
+  }
+
+  /** Runs `cdktf deploy` without questions; throws if it fails. */
+  async deploy(stack: string, options: CommandOptions & { readonly extra?: readonly string[] } = {}): Promise<string> {
+    const parallelism = ["--terraform-parallelism", String(PARALLELISM)];
+    return this.must(
+      ["deploy", stack, "--auto-approve", "--skip-provider-lock", ...parallelism, ...(options.extra ?? [])],
+      options,
+    );
+  }
+
+  /** Runs `cdktf diff`; throws if it fails. */
+  async diff(stack: string, options: CommandOptions & { readonly migrateState?: boolean } = {}): Promise<string> {
+    const flags = ["--skip-provider-lock", "--terraform-parallelism", String(PARALLELISM)];
+    return this.must(["diff", stack, ...flags, ...(options.migrateState ? ["--migrate-state"] : [])], options);
+  }
+
+  /** Runs `cdktf destroy` without questions; the caller looks at what came of it. */
+  destroy(stack: string, options: CommandOptions = {}): Promise<CommandResult> {
+    const parallelism = ["--terraform-parallelism", String(PARALLELISM)];
+    return this.cdktf(["destroy", stack, "--auto-approve", ...parallelism], options);
+  }
+
+  /** Runs Terraform itself in a stack's folder. */
+  terraform(stack: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    return this.command("terraform", args, { ...options, cwd: this.stackDirectory(stack) });
+  }
+
+  /** Runs Terraform in a stack's folder; throws if it fails. */
+  async mustTerraform(stack: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
+    const result = await this.terraform(stack, args, options);
+    if (result.status !== 0) throw new CommandError(`terraform ${args.join(" ")} (${stack})`, result);
+    return result.output;
+  }
+
+  /** Runs a command with the cloud's environment. */
+  command(command: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    const { cwd = this.directory, environment = {}, kill, progress } = options;
+    return new Promise((resolve, reject) => {
+      const child = spawn(command, args, {
+        cwd,
+        stdio: ["ignore", "pipe", "pipe"],
+        // A group of its own, so that ending it ends Terraform and its providers too.
+        detached: true,
+        env: {
+          ...withoutAws(process.env),
+          TERRAFORM_BINARY_NAME: path.join(this.directory, GUARDED_TERRAFORM),
+          CI: "1",
+          TF_IN_AUTOMATION: "1",
+          ...this.environment,
+          ...environment,
+        },
+      });
+      let output = "";
+      let line = "";
+      const take = (text: string) => {
+        output += text;
+        line += text;
+        const lines = line.split("\n");
+        line = lines.pop() ?? "";
+        for (const whole of lines) progress?.(whole);
+      };
+      for (const stream of [child.stdout, child.stderr]) {
+        const decoder = new StringDecoder("utf8");
+        stream.on("data", (chunk: Buffer) => take(decoder.write(chunk)));
+      }
+      const end = () => {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      };
+      kill?.addEventListener("abort", end, { once: true });
+      child.once("error", reject);
+      child.once("close", (status) => {
+        kill?.removeEventListener("abort", end);
+        resolve({ status: status ?? 1, output: output.replaceAll(/\u001b\[[0-9;?]*[a-zA-Z]/g, "") });
+      });
+    });
+  }
+
+  /** Removes the project, if it is a temporary one. */
+  dispose(): void {
+    if (this.temporary) rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private async must(args: readonly string[], options: CommandOptions): Promise<string> {
+    const result = await this.cdktf(args, options);
+    if (result.status !== 0) throw new CommandError(`cdktf ${args.join(" ")}`, result);
+    return result.output;
+  }
+
+  /** The committed examples are account values of the simulated account; only the hosted zone has to be made. */
+  private writeAccountValues(): void {
+    for (const name of ["bootstrap", "staging", "prod"]) {
+      const example = path.join(this.directory, `environments/${name}.tfvars.example`);
+      writeFileSync(path.join(this.directory, `environments/${name}.tfvars`), readFileSync(example, "utf8"));
+    }
+    this.setVariable("prod", "create_hosted_zone", true);
+    this.setVariable("prod", "hosted_zone_id", "");
+  }
+}
