@@ -13,6 +13,8 @@ export interface Environment {
   readonly region: string;
   /** Kubernetes namespace of the services. Source: Infra analysis §3-2. */
   readonly namespace: string;
+  /** All namespaces of services on the environment's cluster, its own first: staging's cluster hosts dev as well. */
+  readonly namespaces: readonly string[];
   /** Sites whose pages may call the waiting-room API and read static files, each by its exact origin. The first is the site itself. */
   readonly corsAllowedOrigins: readonly string[];
   readonly state: { readonly bucket: string; readonly key: string; readonly lockTable: string };

@@ -7,6 +7,7 @@ export const prod: Environment = {
   prefix: "urr-prod",
   region: "ap-northeast-2",
   namespace: "urr-spring",
+  namespaces: ["urr-spring"],
   corsAllowedOrigins: ["https://urr.guru", "https://www.urr.guru"],
   state: { bucket: "urr-terraform-state-prod", key: "prod/terraform.tfstate", lockTable: "urr-terraform-locks" },
   vpc: { cidr: "10.0.0.0/16", availabilityZones: ["ap-northeast-2a", "ap-northeast-2c"], natGateways: "per-az" },

@@ -1,5 +1,6 @@
 import { VERSIONS } from "../lib/life-cycle";
 import type { Environment } from "./environment";
+import { DEV_NAMESPACE } from "./gitops";
 
 /** Staging. Source of each value: Infra analysis §1-1, §2-1 to §2-10, column Staging. */
 export const staging: Environment = {
@@ -7,6 +8,7 @@ export const staging: Environment = {
   prefix: "urr-staging",
   region: "ap-northeast-2",
   namespace: "urr-staging",
+  namespaces: ["urr-staging", DEV_NAMESPACE],
   corsAllowedOrigins: ["https://staging.urr.guru"],
   state: { bucket: "urr-terraform-state-staging", key: "staging/terraform.tfstate", lockTable: "urr-terraform-locks" },
   vpc: { cidr: "10.1.0.0/16", availabilityZones: ["ap-northeast-2a", "ap-northeast-2c"], natGateways: "per-az" },

@@ -144,6 +144,18 @@ export class Role implements Grantee {
   }
 }
 
+/** For resource policies: whoever speaks to the resources without TLS is refused, whatever else allows it. */
+export function refusePlainText(actions: readonly string[], resources: readonly string[]): Statement {
+  return {
+    sid: "RefusePlainText",
+    effect: "Deny",
+    principals: { aws: ["*"] },
+    actions,
+    resources,
+    conditions: { Bool: { "aws:SecureTransport": "false" } },
+  };
+}
+
 /** Trust of a list of service principals. */
 export function trustServices(services: readonly string[], conditions?: Conditions): Statement {
   return {

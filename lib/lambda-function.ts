@@ -1,4 +1,4 @@
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
+import type { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { LambdaFunction as AwsLambdaFunction } from "@cdktf/provider-aws/lib/lambda-function";
 import type { ITerraformDependable } from "cdktf";
 import type { Construct } from "constructs";
@@ -7,6 +7,7 @@ import { type Grantee, Role } from "./iam";
 import type { EncryptionKey } from "./kms";
 import type { LambdaBundle } from "./lambda-bundle";
 import { VERSIONS } from "./life-cycle";
+import { createLogGroup } from "./log-group";
 import { physicalName } from "./naming";
 import { enforce, type Rule } from "./rules";
 import type { SecurityGroup } from "./security-group";
@@ -59,7 +60,6 @@ export interface FunctionAlarmProps {
   readonly durationThresholdMilliseconds?: number;
 }
 
-const DEFAULT_LOG_RETENTION_DAYS = 365;
 /** x86_64 everywhere: images, nodes and Lambda@Edge, which has no arm64. */
 const ARCHITECTURE = "x86_64";
 const DURATION_ALARM_SHARE = 0.8;
@@ -103,9 +103,6 @@ const RESERVED_VARIABLE = /^(AWS_|LAMBDA_|_HANDLER$|_X_AMZN_)/;
 /**
  * A Lambda function from a zip that is part of the stack's output. Makes its resources in the given scope:
  * `aws_cloudwatch_log_group.<id>`, `aws_lambda_function.<id>` and, unless a role is given, `aws_iam_role.<id>`.
- *
- * The log group comes first: a function that runs before it exists makes one itself, unencrypted and kept for ever, and the
- * next apply fails because the name is taken.
  */
 export class ZipFunction {
   readonly functionName: string;
@@ -121,12 +118,10 @@ export class ZipFunction {
     const { bundle, environment, key, network, tracing = "Active" } = props;
 
     const functionName = physicalName(scope, "function", props.functionName);
-    const logGroup = new CloudwatchLogGroup(scope, `cloudwatch_log_group.${id}`, {
-      name: physicalName(scope, "log group", `/aws/lambda/${functionName}`),
-      retentionInDays: props.logRetentionDays ?? DEFAULT_LOG_RETENTION_DAYS,
-      kmsKeyId: key.keyArn,
-      // CloudWatch Logs refuses a key whose policy does not name it yet.
-      dependsOn: [key.logsPermission],
+    const logGroup = createLogGroup(scope, id, {
+      name: `/aws/lambda/${functionName}`,
+      key,
+      ...(props.logRetentionDays !== undefined && { retentionDays: props.logRetentionDays }),
     });
     this.role = props.role ?? createRole(scope, id, functionName, logGroup);
     if (tracing === "Active") grantTracing(this.role);

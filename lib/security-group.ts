@@ -8,6 +8,8 @@ import { problem } from "./rules";
 
 /** Rules that one security group may hold per direction. Source: Amazon VPC quotas, "Inbound or outbound rules per security group". */
 const MAX_RULES_PER_DIRECTION = 60;
+/** Descriptions of groups and rules; an apostrophe is not among them. Source: Amazon EC2 API, SecurityGroupRuleRequest. */
+const DESCRIPTION = /^[A-Za-z0-9 ._:/()#,@[\]+=&;{}!$*-]{1,255}$/;
 
 /** A range of ports of one protocol. */
 export interface Port {
@@ -83,6 +85,7 @@ export class SecurityGroup {
   readonly label: string;
   /** The rules so far: name them in `dependsOn` where something fails at creation without its connections. */
   readonly rules: ITerraformDependable[] = [];
+  private readonly descriptions: string[] = [];
   private ingressWeight = 0;
   private egressWeight = 0;
 
@@ -100,8 +103,10 @@ export class SecurityGroup {
     });
     this.securityGroupId = group.id;
     this.label = props.label;
+    this.descriptions.push(props.description);
     scope.node.addValidation({
       validate: () => [
+        ...descriptionProblems(props.name, this.descriptions),
         ...quotaProblems(`inbound rules of security group ${props.name}`, this.ingressWeight),
         ...quotaProblems(`outbound rules of security group ${props.name}`, this.egressWeight),
       ],
@@ -122,6 +127,7 @@ export class SecurityGroup {
 
   private addIngress(peer: Peer, port: Port, description: string): void {
     this.ingressWeight += weightOf(peer);
+    this.descriptions.push(description);
     const label = peer === this ? "self" : peer.label;
     this.rules.push(
       new VpcSecurityGroupIngressRule(
@@ -134,6 +140,7 @@ export class SecurityGroup {
 
   private addEgress(peer: Peer, port: Port, description: string): void {
     this.egressWeight += weightOf(peer);
+    this.descriptions.push(description);
     const label = peer === this ? "self" : peer.label;
     this.rules.push(
       new VpcSecurityGroupEgressRule(
@@ -158,6 +165,20 @@ function peerReference(peer: Peer): { referencedSecurityGroupId?: string; cidrIp
 
 function weightOf(peer: Peer): number {
   return peer instanceof SecurityGroup ? 1 : (peer.weight ?? 1);
+}
+
+/** What EC2 would refuse at apply, and no plan shows. */
+function descriptionProblems(name: string, descriptions: readonly string[]): string[] {
+  return descriptions
+    .filter((description) => !DESCRIPTION.test(description))
+    .map((description) =>
+      problem(
+        `description in security group ${name}`,
+        description,
+        "1 to 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*",
+        "Write it without apostrophes and quotation marks.",
+      ),
+    );
 }
 
 function quotaProblems(what: string, weight: number): string[] {

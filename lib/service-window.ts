@@ -1,3 +1,5 @@
+import type { Rule } from "./rules";
+
 /** Minutes of a day and of a week. */
 const DAY = 24 * 60;
 const WEEK = 7 * DAY;
@@ -11,6 +13,45 @@ const WEEKLY = new RegExp(`^(${WEEKDAYS.join("|")}):${TIME}-(${WEEKDAYS.join("|"
 interface Window {
   readonly start: number;
   readonly length: number;
+}
+
+/** A daily and a weekly window of one service, which may not overlap. */
+export interface ServiceWindows<Props> {
+  /** Service that refuses overlapping windows. */
+  readonly service: string;
+  readonly minMinutes: number;
+  /** Property of the daily window, such as `backupWindow`, and its value. */
+  readonly daily: { readonly property: string; readonly example: string; readonly of: (props: Props) => string };
+  /** Property of the weekly window, such as `maintenanceWindow`, and its value. */
+  readonly weekly: { readonly property: string; readonly example: string; readonly of: (props: Props) => string };
+}
+
+/** The rules that both windows must keep: each by itself, and together. */
+export function serviceWindowRules<Props>(windows: ServiceWindows<Props>): Rule<Props>[] {
+  const { daily, minMinutes, service, weekly } = windows;
+  return [
+    {
+      property: daily.property,
+      given: daily.of,
+      valid: (props) => isDailyWindow(daily.of(props), minMinutes),
+      allowed: `a daily window of at least ${minMinutes} minutes, such as ${daily.example} (UTC)`,
+      remedy: "Write it as hh:mm-hh:mm.",
+    },
+    {
+      property: weekly.property,
+      given: weekly.of,
+      valid: (props) => isWeeklyWindow(weekly.of(props), minMinutes),
+      allowed: `a weekly window of at least ${minMinutes} minutes, such as ${weekly.example} (UTC)`,
+      remedy: "Write it as ddd:hh:mm-ddd:hh:mm with lower-case days.",
+    },
+    {
+      property: daily.property,
+      given: (props) => ({ [daily.property]: daily.of(props), [weekly.property]: weekly.of(props) }),
+      valid: (props) => !windowsOverlap(daily.of(props), weekly.of(props)),
+      allowed: "windows that do not overlap on any day",
+      remedy: `${service} refuses overlapping windows at apply; move one of them.`,
+    },
+  ];
 }
 
 /** Whether the text is a window in each day, such as `03:00-04:00` (UTC), of at least `minMinutes`. It may run past midnight. */

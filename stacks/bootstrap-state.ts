@@ -12,7 +12,7 @@ import { S3BucketPublicAccessBlock } from "@cdktf/provider-aws/lib/s3-bucket-pub
 import { S3BucketServerSideEncryptionConfigurationA } from "@cdktf/provider-aws/lib/s3-bucket-server-side-encryption-configuration";
 import { S3BucketVersioningA } from "@cdktf/provider-aws/lib/s3-bucket-versioning";
 import { Construct } from "constructs";
-import { PolicyDocument, type Statement } from "../lib/iam";
+import { PolicyDocument, refusePlainText } from "../lib/iam";
 import { physicalName } from "../lib/naming";
 
 /** Properties of {@link StateBucket}. */
@@ -49,7 +49,7 @@ export class StateBucket extends Construct {
     new S3BucketPolicy(this, "s3_bucket_policy.state", {
       bucket: bucket.id,
       policy: new PolicyDocument([
-        refusePlainText(bucket.arn),
+        refusePlainText(["s3:*"], [bucket.arn, `${bucket.arn}/*`]),
         {
           sid: "RefuseDeletion",
           effect: "Deny",
@@ -185,7 +185,7 @@ export class PlanBundles extends Construct {
     new S3BucketPolicy(this, "s3_bucket_policy.main", {
       bucket: bucket.id,
       policy: new PolicyDocument([
-        refusePlainText(bucket.arn),
+        refusePlainText(["s3:*"], [bucket.arn, `${bucket.arn}/*`]),
         {
           sid: "RefuseOtherEncryption",
           effect: "Deny",
@@ -289,16 +289,4 @@ function createLifecycle(
     // Rules for older versions are refused while the bucket keeps none.
     dependsOn: [versioning],
   });
-}
-
-/** Whoever speaks to the bucket without TLS is refused, whatever else allows it. */
-function refusePlainText(bucketArn: string): Statement {
-  return {
-    sid: "RefusePlainText",
-    effect: "Deny",
-    principals: { aws: ["*"] },
-    actions: ["s3:*"],
-    resources: [bucketArn, `${bucketArn}/*`],
-    conditions: { Bool: { "aws:SecureTransport": "false" } },
-  };
 }

@@ -1,7 +1,7 @@
 import type { AwsProvider } from "@cdktf/provider-aws/lib/provider";
 import { Fn } from "cdktf";
 import type { Environment } from "../environments/environment";
-import { DATABASES, SERVICES, type Service } from "../environments/services";
+import { DATABASES, SERVICES, type Service, usesAws } from "../environments/services";
 import type { Role } from "../lib/iam";
 import { bundleLambdas } from "../lib/lambda-bundle";
 import type { ModularStack } from "../lib/terraform-modules";
@@ -22,6 +22,7 @@ import { Sqs } from "../modules/sqs";
 import { Vpc } from "../modules/vpc";
 import { VpcEndpoints } from "../modules/vpc-endpoints";
 import type { AccountVariables } from "./account-variables";
+import { createPlatformRoles } from "./platform-roles";
 import { defaultTags } from "./terraform-settings";
 
 /** Header by which the load balancer knows CloudFront. Source: Infra analysis §2-7. */
@@ -59,6 +60,8 @@ export class CoreModules {
   readonly monitoring: Monitoring;
   /** Roles of the services' pods, by service. */
   readonly serviceRoleArns: Readonly<Record<string, string>>;
+  /** Roles of what the platform runs in the cluster, by its name. */
+  readonly platformRoleArns: Readonly<Record<string, string>>;
 
   constructor(stack: ModularStack, props: CoreModulesProps) {
     const { environment, account, usEast1, albIngress, behindCloudfront } = props;
@@ -206,6 +209,7 @@ export class CoreModules {
 
     this.connect();
     this.serviceRoleArns = this.grantToServices(environment);
+    this.platformRoleArns = createPlatformRoles(this, environment);
     this.report();
   }
 
@@ -214,7 +218,7 @@ export class CoreModules {
     const { nodeSecurityGroup: nodes } = this.eks;
     const { securityGroup: worker } = this.lambdaWorker;
     this.alb.allowTo(nodes);
-    this.alb.allowInternalFrom(worker, "Ticket worker to ticket-service's internal API");
+    this.alb.allowInternalFrom(worker, "Ticket worker to the internal API of ticket-service");
     this.rds.allowFrom(nodes, "Services to their databases");
     this.rds.allowProxyFrom(worker, "Ticket worker to its database");
     this.elasticache.allowFrom(nodes, "Services to Redis");
@@ -277,8 +281,4 @@ function internalTarget(zoneName: string): InternalTarget {
   const [service, ...others] = SERVICES.filter(({ loadBalancer }) => loadBalancer?.internal);
   if (!service || others.length > 0) throw new Error("services: exactly one service must have loadBalancer.internal");
   return { targetName: service.name, port: service.port, zoneName };
-}
-
-function usesAws({ kafka, sendsTicketEvents }: Service): boolean {
-  return kafka !== undefined || sendsTicketEvents === true;
 }

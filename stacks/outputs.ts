@@ -55,6 +55,7 @@ export function declareCoreOutputs(stack: Construct, modules: CoreModules): void
     karpenter_role_arn: [eks.karpenterRoleArn, "Role of the Karpenter controller"],
     karpenter_queue_name: [eks.karpenterQueueName, "Queue of interruption notices"],
     service_role_arns: [modules.serviceRoleArns, "Role of each service's pods, by service"],
+    platform_role_arns: [modules.platformRoleArns, "Role of each part of the platform, by its name"],
 
     rds_endpoint: [rds.endpointAddress, "Primary database"],
     rds_proxy_endpoint: [rds.proxyEndpoint, "Database proxy: what services connect to"],

@@ -10,14 +10,21 @@ const EDGE_REGION = "us-east-1";
 const REQUIRED_TERRAFORM = ">= 1.10.0";
 
 /**
- * Backend, providers and required Terraform of an environment's stack. State is locked twice: by the DynamoDB table of the
- * documents, which Terraform 1.11 deprecates, and by the lock file beside the state that replaces it.
+ * Backend and required Terraform of an environment's stack. State is locked twice: by the DynamoDB table of the documents, which
+ * Terraform 1.11 deprecates, and by the lock file beside the state that replaces it.
+ *
+ * @param key Key of the state in the environment's bucket.
  */
-export function configureTerraform(stack: ModularStack, environment: Environment, accountId: string): void {
-  const { name, region, state } = environment;
-  new S3Backend(stack, { bucket: state.bucket, key: state.key, region, encrypt: true, dynamodbTable: state.lockTable });
+export function configureState(stack: ModularStack, { region, state }: Environment, key = state.key): void {
+  new S3Backend(stack, { bucket: state.bucket, key, region, encrypt: true, dynamodbTable: state.lockTable });
   stack.addOverride("terraform.backend.s3.use_lockfile", true);
   stack.addOverride("terraform.required_version", REQUIRED_TERRAFORM);
+}
+
+/** State, providers and account values of an environment's infra stack. */
+export function configureTerraform(stack: ModularStack, environment: Environment, accountId: string): void {
+  const { name, region } = environment;
+  configureState(stack, environment);
   new AwsProvider(stack, "aws", { region, ...accountSettings(environment, accountId) });
   new RandomProvider(stack, "random");
 

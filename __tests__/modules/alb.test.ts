@@ -8,7 +8,7 @@ import { S3 } from "../../modules/s3";
 import { Vpc } from "../../modules/vpc";
 import { admissions, expectReachable, expectUnreachable, securityGroupRules } from "../support/network";
 import { ACCOUNT_ID, REGION, resourcesOf, synthModule, synthProblems, type TestStack } from "../support/synth";
-import { type JsonObject, TerraformStack } from "../support/terraform";
+import { type TerraformStack, toTerraformStack } from "../support/terraform";
 
 const CERTIFICATE = `arn:aws:acm:${REGION}:${ACCOUNT_ID}:certificate/11111111-2222-3333-4444-555555555555`;
 const GATEWAY = {
@@ -73,11 +73,7 @@ function synthesize(props: Partial<AlbProps> = {}) {
   });
   return {
     synthesized,
-    stack: new TerraformStack(
-      "test",
-      synthesized.root as JsonObject,
-      Object.fromEntries(synthesized.modules) as Record<string, JsonObject>,
-    ),
+    stack: toTerraformStack(synthesized),
   };
 }
 
@@ -123,9 +119,8 @@ describe("alb", () => {
       [stack, true],
       [staging.stack, false],
     ] as const) {
-      for (const each of own.find({ type: "aws_lb" })) {
-        expect(own.resolve(each, "enable_deletion_protection")).toBe(expected);
-      }
+      const protections = own.find({ type: "aws_lb" }).map((each) => own.resolve(each, "enable_deletion_protection"));
+      expect(protections).toEqual([expected, expected]);
     }
   });
 
@@ -262,15 +257,15 @@ describe("alb: internal load balancer", () => {
     expect(admissions(stack, internal)).toEqual(["tcp 3002 from module.callers.aws_security_group.worker"]);
   });
 
-  it("stands in the app subnets, crosses zones and carries its own security group from the start", () => {
+  it("stands in the streaming subnets, where no pod is, crosses zones and carries its own security group from the start", () => {
     expect(stack.arguments(internal)).toMatchObject({
       load_balancer_type: "network",
       internal: true,
       enable_cross_zone_load_balancing: true,
     });
     expect(stack.references(internal, "subnets")).toEqual([
-      "module.vpc.aws_subnet.app_a",
-      "module.vpc.aws_subnet.app_c",
+      "module.vpc.aws_subnet.streaming_a",
+      "module.vpc.aws_subnet.streaming_c",
     ]);
     expect(stack.references(internal, "security_groups")).toEqual(["module.alb.aws_security_group.internal"]);
   });

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { DynamodbVwr, type DynamodbVwrProps } from "../../modules/dynamodb-vwr";
 import { expectEncrypted } from "../support/encryption";
 import { synthModule, synthProblems, type TestStack } from "../support/synth";
-import { alarmsOf, PROD, STAGING, serverlessStack, toTerraformStack } from "./serverless";
+import { toTerraformStack } from "../support/terraform";
+import { alarmsOf, PROD, STAGING, serverlessStack } from "./serverless";
 
 const TABLE = { module: "dynamodb-vwr", type: "aws_dynamodb_table" };
 
@@ -79,7 +80,9 @@ describe("DynamodbVwr", () => {
 
   it("leaves encryption to AWS's own key where none is given", () => {
     const stack = toTerraformStack(synthModule((testStack) => build(testStack)));
-    for (const table of stack.find(TABLE)) expect(stack.arguments(table)).not.toHaveProperty("server_side_encryption");
+    const tables = stack.find(TABLE);
+    expect(tables).toHaveLength(2);
+    for (const table of tables) expect(stack.arguments(table)).not.toHaveProperty("server_side_encryption");
   });
 
   it.each([0, 36, 1.5])("fails with a recovery period of %d days", (recoveryPeriodDays) => {

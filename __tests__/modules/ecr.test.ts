@@ -73,7 +73,9 @@ describe("ecr", () => {
   });
 
   it("tells every repository's policy apart by repository", () => {
-    for (const [id, policy] of Object.entries(resourcesOf(synthesized, "aws_ecr_lifecycle_policy"))) {
+    const policies = Object.entries(resourcesOf(synthesized, "aws_ecr_lifecycle_policy"));
+    expect(policies).toHaveLength(9);
+    for (const [id, policy] of policies) {
       expect(policy.repository).toBe(`\${aws_ecr_repository.${id}.name}`);
     }
   });

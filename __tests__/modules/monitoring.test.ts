@@ -16,7 +16,7 @@ import {
   trustStatements,
 } from "../support/access";
 import { ACCOUNT_ID, REGION, resourcesOf, synthModule, synthProblems, type TestStack } from "../support/synth";
-import { type JsonObject, TerraformStack } from "../support/terraform";
+import { toTerraformStack } from "../support/terraform";
 
 const OIDC: OidcProvider = {
   providerArn: `arn:aws:iam::${ACCOUNT_ID}:oidc-provider/oidc.eks.${REGION}.amazonaws.com/id/EXAMPLE`,
@@ -62,11 +62,7 @@ function synthesize(props: (stack: TestStack) => Partial<MonitoringProps> = () =
   });
   return {
     synthesized,
-    stack: new TerraformStack(
-      "test",
-      synthesized.root as JsonObject,
-      Object.fromEntries(synthesized.modules) as Record<string, JsonObject>,
-    ),
+    stack: toTerraformStack(synthesized),
   };
 }
 

@@ -60,9 +60,9 @@ describe("route53", () => {
     });
     expect(nameServersOf({ createHostedZone: false, hostedZoneId: "Z0123456789ABC" })).toEqual([]);
     expect(resourcesOf(existing, "aws_route53_zone")).toEqual({});
-    for (const { zone_id } of Object.values(resourcesOf(existing, "aws_route53_record"))) {
-      expect(zone_id).toBe("Z0123456789ABC");
-    }
+    expect(Object.values(resourcesOf(existing, "aws_route53_record")).map(({ zone_id }) => zone_id)).toEqual(
+      Array(4).fill("Z0123456789ABC"),
+    );
   });
 
   it("decides by variables alone, which Terraform knows at plan", () => {
@@ -76,7 +76,9 @@ describe("route53", () => {
     expect(resourcesOf(variable, "aws_route53_record").route53_apex_a?.zone_id).toMatch(
       /^\$\{var\.create_hosted_zone \? aws_route53_zone\.route53_main(\.0|\[0\])\.zone_id : var\.hosted_zone_id\}$/,
     );
-    for (const record of Object.values(resourcesOf(variable, "aws_route53_record"))) {
+    const records = Object.values(resourcesOf(variable, "aws_route53_record"));
+    expect(records).toHaveLength(4);
+    for (const record of records) {
       expect(record).not.toHaveProperty("count");
       expect(record).not.toHaveProperty("for_each");
     }

@@ -72,7 +72,7 @@ describe("s3", () => {
         object_ownership: "BucketOwnerEnforced",
       });
       expect(statementsOf(bucket)).toContainEqual({
-        Sid: "TlsOnly",
+        Sid: "RefusePlainText",
         Effect: "Deny",
         Principal: "*",
         Action: "s3:*",
@@ -99,7 +99,7 @@ describe("s3", () => {
     const alone = synthModule((stack) => {
       build(stack);
     });
-    expect(statementsOf("frontend", alone).map(({ Sid }) => Sid)).toEqual(["TlsOnly"]);
+    expect(statementsOf("frontend", alone).map(({ Sid }) => Sid)).toEqual(["RefusePlainText"]);
   });
 
   it("answers GET and HEAD of the allowed origins, with no wildcard anywhere: S3 always allows credentials", () => {
@@ -130,7 +130,8 @@ describe("s3", () => {
   });
 
   it("says of every lifecycle rule what it applies to", () => {
-    for (const rule of [...rulesOf("frontend"), ...rulesOf("logs")]) expect(rule.filter).toEqual([{ prefix: "" }]);
+    const filters = [...rulesOf("frontend"), ...rulesOf("logs")].map(({ filter }) => filter);
+    expect(filters).toEqual(Array(5).fill([{ prefix: "" }]));
   });
 
   it("takes logs of load balancers, CloudFront and the frontend bucket, each below its own path", () => {
@@ -138,7 +139,11 @@ describe("s3", () => {
       .filter(({ Effect }) => Effect === "Allow")
       .map(({ Action, Principal, Resource }) => [Principal, Action, Resource]);
     const logs = "${aws_s3_bucket.s3_logs.arn}";
-    const loadBalancers = `${logs}/AWSLogs/${ACCOUNT_ID}/elasticloadbalancing/*`;
+    // Without the test file ELB answers "Access Denied for bucket" when logging is switched on.
+    const loadBalancers = [
+      `${logs}/AWSLogs/${ACCOUNT_ID}/ELBAccessLogTestFile`,
+      `${logs}/AWSLogs/${ACCOUNT_ID}/elasticloadbalancing/*`,
+    ];
     expect(writers).toEqual([
       [{ Service: "logdelivery.elasticloadbalancing.amazonaws.com" }, "s3:PutObject", loadBalancers],
       [{ AWS: "arn:aws:iam::600734575887:root" }, "s3:PutObject", loadBalancers],
@@ -165,9 +170,12 @@ describe("s3", () => {
   });
 
   it("blocks public access before it writes a policy: S3 refuses both at once", () => {
-    for (const [name, { depends_on }] of Object.entries(resourcesOf(synthesized, "aws_s3_bucket_policy"))) {
-      expect(depends_on).toEqual([`aws_s3_bucket_public_access_block.${name}`]);
-    }
+    const predecessors = Object.entries(resourcesOf(synthesized, "aws_s3_bucket_policy")).map(
+      ([name, { depends_on }]) => [name, depends_on],
+    );
+    expect(predecessors).toEqual(
+      ["s3_frontend", "s3_logs"].map((name) => [name, [`aws_s3_bucket_public_access_block.${name}`]]),
+    );
   });
 
   it("makes no logs bucket where none is wanted", () => {

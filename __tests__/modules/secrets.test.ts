@@ -57,11 +57,14 @@ describe("secrets", () => {
 
   it("generates database passwords that RDS takes: no slash, at sign, quote or space", () => {
     expect(RDS_PASSWORD_SPECIALS).not.toMatch(/[/@" ]/);
-    for (const password of Object.values(resourcesOf(synthesized, "random_password")).filter(
-      ({ special }) => special,
-    )) {
-      expect(password.override_special).toBe(RDS_PASSWORD_SPECIALS);
-    }
+    const specials = Object.entries(resourcesOf(synthesized, "random_password"))
+      .filter(([, { special }]) => special !== false)
+      .map(([name, { override_special }]) => [name.replace("secrets_", ""), override_special]);
+    expect(Object.fromEntries(specials)).toEqual(
+      Object.fromEntries(
+        ["rds_credentials", ...DATABASES.map(({ user }) => user)].map((name) => [name, RDS_PASSWORD_SPECIALS]),
+      ),
+    );
   });
 
   it("stores credentials in the form that RDS and its proxy read", () => {

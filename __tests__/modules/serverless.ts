@@ -15,7 +15,7 @@ import {
   synthModule,
   type TestStack,
 } from "../support/synth";
-import { type Json, type JsonObject, TerraformStack } from "../support/terraform";
+import { type Json, type TerraformStack, toTerraformStack } from "../support/terraform";
 
 /** What differs between prod and staging, as Infra analysis §2-10 lists it. */
 export const PROD = {
@@ -107,10 +107,6 @@ export function predecessorsOf(environment: typeof PROD, type: string, name: str
     synthesizedByPrefix.get(environment.prefix) ?? synthModule((stack) => buildServerless(stack, environment));
   synthesizedByPrefix.set(environment.prefix, synthesized);
   return (resourcesOf(synthesized, type)[name]?.depends_on ?? []) as readonly Json[];
-}
-
-export function toTerraformStack({ root, modules }: SynthesizedModules): TerraformStack {
-  return new TerraformStack("test", root as JsonObject, Object.fromEntries(modules) as Record<string, JsonObject>);
 }
 
 /** A bundle with recognisable content. */

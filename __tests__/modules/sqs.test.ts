@@ -3,7 +3,8 @@ import { Iam } from "../../modules/iam";
 import { Sqs, type SqsProps } from "../../modules/sqs";
 import { resourcePolicyOf } from "../support/access";
 import { synthModule, synthProblems, type TestStack } from "../support/synth";
-import { alarmsOf, PROD, STAGING, serverlessStack, toTerraformStack } from "./serverless";
+import { toTerraformStack } from "../support/terraform";
+import { alarmsOf, PROD, STAGING, serverlessStack } from "./serverless";
 
 const QUEUE = { module: "sqs", type: "aws_sqs_queue", where: { name: { matches: "ticket-events\\.fifo$" } } };
 const DLQ = { module: "sqs", type: "aws_sqs_queue", where: { name: { matches: "dlq\\.fifo$" } } };

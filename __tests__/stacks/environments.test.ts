@@ -94,14 +94,16 @@ describe.each([
 
   it("tags everything by the provider, in every Region", () => {
     const { aws } = root(stack).provider as { aws: { default_tags: Json }[] };
-    for (const provider of aws) {
-      expect(provider.default_tags).toEqual([{ tags: { Project: "URR", Environment: stack, ManagedBy: "Terraform" } }]);
-    }
+    const tags = [{ tags: { Project: "URR", Environment: stack, ManagedBy: "Terraform" } }];
+    expect(aws.map(({ default_tags }) => default_tags)).toEqual(stack === "prod" ? [tags, tags] : [tags]);
   });
 
   it("refuses to deploy to another account than the one it is told", () => {
     const { aws } = root(stack).provider as { aws: { allowed_account_ids: Json }[] };
-    for (const provider of aws) expect(provider.allowed_account_ids).toEqual(["${var.aws_account_id}"]);
+    const account = ["${var.aws_account_id}"];
+    expect(aws.map(({ allowed_account_ids }) => allowed_account_ids)).toEqual(
+      stack === "prod" ? [account, account] : [account],
+    );
   });
 
   it("writes no unresolved token, no JavaScript artefact and no hash in a name", () => {
@@ -153,6 +155,15 @@ describe.each([
         }
       }
     }
+  });
+
+  it("keeps every role's own policy within IAM's 10,240 characters", () => {
+    const policies = Object.entries(
+      (rendered(stack).flat.resource as Record<string, JsonObject>).aws_iam_role_policy ?? {},
+    );
+    expect(policies.length).toBeGreaterThan(10);
+    for (const [name, { policy }] of policies as [string, { policy: string }][])
+      expect(policy.replaceAll(/\$\{[^}]*\}/g, "x".repeat(80)).length, name).toBeLessThan(10_240);
   });
 
   it("is the same, byte for byte, when it is synthesized again", () => {

@@ -4,7 +4,7 @@ import { Iam } from "../../modules/iam";
 import { Secrets } from "../../modules/secrets";
 import { Vpc } from "../../modules/vpc";
 import { ACCOUNT_ID, REGION, synthModule, synthProblems, type TestStack } from "./synth";
-import { TerraformStack } from "./terraform";
+import { type TerraformStack, toTerraformStack } from "./terraform";
 
 /** What every module of the data tier stands on. */
 export interface Foundation {
@@ -23,8 +23,7 @@ export const ALARM_TOPIC_ARN = `arn:aws:sns:${REGION}:${ACCOUNT_ID}:alarms`;
 
 /** Synthesizes a stack with network, roles and secrets and with what the test builds on them. */
 export function synthOnFoundation(build: Build): TerraformStack {
-  const { root, modules } = synthModule((stack) => build(stack, createFoundation(stack)));
-  return new TerraformStack("test", root, Object.fromEntries(modules));
+  return toTerraformStack(synthModule((stack) => build(stack, createFoundation(stack))));
 }
 
 /** The problems for which the synth of such a stack fails; none if it succeeds. */

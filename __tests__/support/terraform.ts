@@ -290,6 +290,18 @@ export function readStack(outdir: string, name: string): TerraformStack {
   );
 }
 
+/** A stack that was synthesized in memory (`synthModule`), to ask questions of. */
+export function toTerraformStack(synthesized: {
+  readonly root: unknown;
+  readonly modules: ReadonlyMap<string, unknown>;
+}): TerraformStack {
+  return new TerraformStack(
+    "test",
+    synthesized.root as JsonObject,
+    Object.fromEntries(synthesized.modules) as Record<string, JsonObject>,
+  );
+}
+
 const temporary: string[] = [];
 afterAll(() => {
   for (const folder of temporary.splice(0)) rmSync(folder, { recursive: true, force: true });

@@ -55,9 +55,17 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** A lease that was asked for, and the calls that will be served from it. */
+interface ComingLease {
+  readonly generation: number;
+  readonly size: number;
+  readonly calls: Waiting[];
+}
+
 interface EventState {
   leases: Lease[];
   waiting: Waiting[];
+  coming: ComingLease[];
   cursor: number;
   lastTakeAt: number;
   /** Least places to take next, after a lease that was used up at once. */
@@ -153,37 +161,50 @@ export class Allocator {
     );
   }
 
-  /** Calls that came at the same moment share a lease. Where an environment has one call at a time, there is one. */
+  /**
+   * Calls share leases: those that came at the same moment, and those that come while one is on its way with places left.
+   * Where an environment has one call at a time, each lease has one call.
+   */
   private serveWaiting(state: EventState): void {
     const waiting = state.waiting;
     state.waiting = [];
-    while (waiting.length > 0) {
-      const { control, gapMs } = waiting[0] as Waiting;
-      const together = waiting.splice(0, MAX_SHARED).filter((one) => {
-        const same = one.control.generation === control.generation;
-        if (!same) {
-          one.reject(new StaleGenerationError(control.eventId));
-        }
-        return same;
-      });
-      this.lease(
-        control,
-        state,
-        Math.max(together.length, leaseSize(control, gapMs), control.lease > 1 ? state.leastSize : 1),
-      ).then(
-        (lease) => {
-          state.leases.push(lease);
-          for (const { resolve } of together) {
-            resolve(this.takeFrom(state, lease));
-          }
-        },
-        (error: unknown) => {
-          for (const { reject } of together) {
-            reject(error);
-          }
-        },
+    for (let at = 0; at < waiting.length; at += 1) {
+      const one = waiting[at] as Waiting;
+      const coming = state.coming.find(
+        ({ generation, size, calls }) => generation === one.control.generation && calls.length < size,
       );
+      if (coming !== undefined) {
+        coming.calls.push(one);
+      } else {
+        const together = Math.min(waiting.length - at, MAX_SHARED);
+        this.startLease(state, one, together);
+      }
     }
+  }
+
+  private startLease(state: EventState, first: Waiting, together: number): void {
+    const { control, gapMs } = first;
+    const size = Math.max(together, leaseSize(control, gapMs), control.lease > 1 ? state.leastSize : 1);
+    const coming: ComingLease = { generation: control.generation, size, calls: [first] };
+    state.coming.push(coming);
+    const arrived = () => {
+      state.coming = state.coming.filter((other) => other !== coming);
+    };
+    this.lease(control, state, size).then(
+      (lease) => {
+        arrived();
+        state.leases.push(lease);
+        for (const { resolve } of coming.calls) {
+          resolve(this.takeFrom(state, lease));
+        }
+      },
+      (error: unknown) => {
+        arrived();
+        for (const { reject } of coming.calls) {
+          reject(error);
+        }
+      },
+    );
   }
 
   private takeFrom(state: EventState, lease: Lease): number {
@@ -275,6 +296,7 @@ export class Allocator {
     const state: EventState = {
       leases: [],
       waiting: [],
+      coming: [],
       cursor,
       lastTakeAt: Number.NEGATIVE_INFINITY,
       leastSize: 1,

@@ -53,7 +53,8 @@ export function createInternalLoadBalancer(
     name: physicalName(scope, "load balancer", `${prefix}-int`),
     loadBalancerType: "network",
     internal: true,
-    subnets: [...vpc.tiers.app.subnetIds],
+    // Beside its caller, not among the pods: the cluster's network policies admit it by these addresses, which no pod then has.
+    subnets: [...vpc.tiers.streaming.subnetIds],
     // A network load balancer that is made without a security group can never be given one.
     securityGroups: [securityGroup.securityGroupId],
     // The pods of a small environment may all be in one zone, and the caller in the other.

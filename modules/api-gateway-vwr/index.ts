@@ -13,13 +13,13 @@ import { ApiGatewayRestApi } from "@cdktf/provider-aws/lib/api-gateway-rest-api"
 import { ApiGatewayStage } from "@cdktf/provider-aws/lib/api-gateway-stage";
 import { ApiGatewayUsagePlan } from "@cdktf/provider-aws/lib/api-gateway-usage-plan";
 import { ApiGatewayUsagePlanKey } from "@cdktf/provider-aws/lib/api-gateway-usage-plan-key";
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { LambdaPermission } from "@cdktf/provider-aws/lib/lambda-permission";
 import { Fn, type IResolveContext, Lazy, type TerraformResource, Token } from "cdktf";
 import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
 import { CORS_ORIGINS_RULE } from "../../lib/cors";
 import type { EncryptionKey } from "../../lib/kms";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, problem, type Rule } from "../../lib/rules";
 import { Module } from "../../lib/terraform-modules";
@@ -101,13 +101,12 @@ const GATEWAY_ERRORS: Readonly<Record<string, GatewayError>> = {
 };
 
 const DEFAULT_STAGE_NAME = "v1";
-const LOG_RETENTION_DAYS = 365;
 /** Seconds that a refused caller is told to wait at least; pages add their own jitter. */
 const RETRY_AFTER_SECONDS = 3;
 /** Seconds for which a browser keeps the answer to a preflight request: two hours is Chromium's maximum. */
 const PREFLIGHT_MAX_AGE_SECONDS = 7200;
 /** Headers that the page and the modal send. */
-const ALLOWED_HEADERS = ["Content-Type", "X-Requested-With"];
+const ALLOWED_HEADERS = ["Content-Type", "X-Requested-With", "X-Vwr-Ticket"];
 const PREFLIGHT_STATUS = "200";
 /** Length of an API key's value. Source: Amazon API Gateway, CreateApiKey. */
 const API_KEY_LENGTH = { min: 20, max: 128 };
@@ -398,18 +397,11 @@ export class ApiGatewayVwr extends Module {
 
   private createStage(deployment: ApiGatewayDeployment): void {
     const { key, prefix, requireApiKey, throttlingBurstLimit, throttlingRateLimit } = this.props;
-    const accessLogs = new CloudwatchLogGroup(this, "cloudwatch_log_group.access", {
-      name: physicalName(this, "log group", `/aws/apigateway/${this.apiName}/access`),
-      retentionInDays: LOG_RETENTION_DAYS,
-      kmsKeyId: key.keyArn,
-      dependsOn: [key.logsPermission],
-    });
-    // API Gateway would make this group itself, unencrypted and forever.
-    const executionLogs = new CloudwatchLogGroup(this, "cloudwatch_log_group.execution", {
-      name: physicalName(this, "log group", `API-Gateway-Execution-Logs_${this.api.id}/${this.stageName}`),
-      retentionInDays: LOG_RETENTION_DAYS,
-      kmsKeyId: key.keyArn,
-      dependsOn: [key.logsPermission],
+    const accessLogs = createLogGroup(this, "access", { name: `/aws/apigateway/${this.apiName}/access`, key });
+    // The name that API Gateway gives it.
+    const executionLogs = createLogGroup(this, "execution", {
+      name: `API-Gateway-Execution-Logs_${this.api.id}/${this.stageName}`,
+      key,
     });
     const stage = new ApiGatewayStage(this, "api_gateway_stage.main", {
       restApiId: this.api.id,

@@ -1,9 +1,9 @@
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { LambdaFunction } from "@cdktf/provider-aws/lib/lambda-function";
 import { dependable, Lazy } from "cdktf";
 import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
 import { VERSIONS } from "../../lib/life-cycle";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { Asset } from "../../lib/terraform-modules";
@@ -20,7 +20,6 @@ const TIMEOUT_SECONDS = 5;
 const MEMORY_MIB = 128;
 /** Largest package of a viewer event. Source: CloudFront, "Quotas on Lambda@Edge". */
 const PACKAGE_LIMIT_BYTES = 1_048_576;
-const LOG_RETENTION_DAYS = 365;
 /** How long a destroy waits for the replicas: CloudFront removes them hours after the distribution has gone. */
 const DELETE_TIMEOUT = "3h";
 
@@ -52,20 +51,10 @@ export class EdgeFunction {
     this.functionName = physicalName(scope, "function", `${prefix}-edge-queue-check`);
 
     // Replicas log where they run, under this name in every Region; others than these two are made by Lambda itself.
-    const name = physicalName(scope, "log group", `/aws/lambda/us-east-1.${this.functionName}`);
+    const name = `/aws/lambda/us-east-1.${this.functionName}`;
     const logGroups = [
-      new CloudwatchLogGroup(scope, "cloudwatch_log_group.edge_queue_check", {
-        name,
-        retentionInDays: LOG_RETENTION_DAYS,
-        kmsKeyId: key.keyArn,
-        dependsOn: [key.logsPermission],
-      }),
-      new CloudwatchLogGroup(scope, "cloudwatch_log_group.edge_queue_check_us_east_1", {
-        name,
-        retentionInDays: LOG_RETENTION_DAYS,
-        ...(usEast1Key && { kmsKeyId: usEast1Key.keyArn, dependsOn: [usEast1Key.logsPermission] }),
-        provider: usEast1,
-      }),
+      createLogGroup(scope, "edge_queue_check", { name, key }),
+      createLogGroup(scope, "edge_queue_check_us_east_1", { name, key: usEast1Key, provider: usEast1 }),
     ];
     const code = new Asset(scope, "asset.edge_queue_check", {
       fileName: "edge-queue-check.zip",

@@ -319,7 +319,7 @@ export class Cloudfront extends Module {
         accessControlAllowOrigins: { items: [...corsAllowedOrigins] },
         accessControlAllowMethods: { items: ALL_METHODS },
         accessControlAllowHeaders: {
-          items: ["Authorization", "Content-Type", "X-Requested-With", "x-queue-entry-token"],
+          items: ["Authorization", "Content-Type", "X-Requested-With", "x-queue-entry-token", "x-vwr-ticket"],
         },
         accessControlExposeHeaders: { items: ["Retry-After"] },
         accessControlMaxAgeSec: CORS_MAX_AGE_SECONDS,

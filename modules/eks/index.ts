@@ -1,4 +1,3 @@
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { EksAccessEntry } from "@cdktf/provider-aws/lib/eks-access-entry";
 import { EksAccessPolicyAssociation } from "@cdktf/provider-aws/lib/eks-access-policy-association";
 import { EksCluster } from "@cdktf/provider-aws/lib/eks-cluster";
@@ -6,6 +5,7 @@ import { TerraformIterator } from "cdktf";
 import type { Construct } from "constructs";
 import type { OidcProvider, Role } from "../../lib/iam";
 import type { EncryptionKey } from "../../lib/kms";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { allTraffic, INTERNET, SecurityGroup, tcp } from "../../lib/security-group";
@@ -292,11 +292,10 @@ export class Eks extends Module {
       vpc,
     } = this.props;
     const name = physicalName(this, "cluster", clusterName);
-    const logGroup = new CloudwatchLogGroup(this, "cloudwatch_log_group.cluster", {
-      name: physicalName(this, "log group", `/aws/eks/${clusterName}/cluster`),
-      retentionInDays: logRetentionDays,
-      kmsKeyId: key.keyArn,
-      dependsOn: [key.logsPermission],
+    const logGroup = createLogGroup(this, "cluster", {
+      name: `/aws/eks/${clusterName}/cluster`,
+      key,
+      retentionDays: logRetentionDays,
     });
     return new EksCluster(this, "eks_cluster.main", {
       name,

@@ -3,7 +3,7 @@ import { CloudwatchEventTarget } from "@cdktf/provider-aws/lib/cloudwatch-event-
 import { SqsQueue } from "@cdktf/provider-aws/lib/sqs-queue";
 import { SqsQueuePolicy } from "@cdktf/provider-aws/lib/sqs-queue-policy";
 import type { Construct } from "constructs";
-import { type OidcProvider, policyJson, type Role, type Statement } from "../../lib/iam";
+import { type OidcProvider, policyJson, type Role, refusePlainText, type Statement } from "../../lib/iam";
 import { physicalName } from "../../lib/naming";
 import { createServiceRole } from "./irsa";
 
@@ -84,14 +84,7 @@ function createInterruptionQueue(scope: Construct, prefix: string): SqsQueue {
         principals: { services: ["events.amazonaws.com"] },
         conditions: { ArnEquals: { "aws:SourceArn": rules.map(({ arn }) => arn) } },
       },
-      {
-        sid: "TlsOnly",
-        effect: "Deny",
-        actions: ["sqs:*"],
-        resources: [queue.arn],
-        principals: { aws: ["*"] },
-        conditions: { Bool: { "aws:SecureTransport": "false" } },
-      },
+      refusePlainText(["sqs:*"], [queue.arn]),
     ]),
   });
   return queue;

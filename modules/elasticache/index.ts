@@ -1,4 +1,3 @@
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { ElasticacheParameterGroup } from "@cdktf/provider-aws/lib/elasticache-parameter-group";
 import { ElasticacheReplicationGroup } from "@cdktf/provider-aws/lib/elasticache-replication-group";
 import { ElasticacheSubnetGroup } from "@cdktf/provider-aws/lib/elasticache-subnet-group";
@@ -6,10 +5,11 @@ import { Token } from "cdktf";
 import type { Construct } from "constructs";
 import { type AlarmProps, AlarmSet } from "../../lib/alarms";
 import type { EncryptionKey } from "../../lib/kms";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { type Connectable, type Peer, SecurityGroup, tcp } from "../../lib/security-group";
-import { isDailyWindow, isWeeklyWindow, windowsOverlap } from "../../lib/service-window";
+import { serviceWindowRules } from "../../lib/service-window";
 import { Module } from "../../lib/terraform-modules";
 import type { Vpc } from "../vpc";
 
@@ -45,7 +45,6 @@ const DEFAULT_ENGINE_VERSION = "7.1";
 const DEFAULT_SNAPSHOT_RETENTION_DAYS = 5;
 const DEFAULT_SNAPSHOT_WINDOW = "03:00-05:00";
 const DEFAULT_MAINTENANCE_WINDOW = "sun:05:00-sun:07:00";
-const LOG_RETENTION_DAYS = 365;
 const LOGS = ["slow-log", "engine-log"] as const;
 
 /** Source: Infra analysis §2-4 "파라미터 그룹". */
@@ -120,32 +119,20 @@ const RULES: readonly Rule<ElasticacheProps>[] = [
     allowed: "0 to 35 days",
     remedy: "0 takes no snapshots.",
   },
-  {
-    property: "snapshotWindow",
-    given: ({ snapshotWindow = DEFAULT_SNAPSHOT_WINDOW }) => snapshotWindow,
-    valid: ({ snapshotWindow = DEFAULT_SNAPSHOT_WINDOW }) => isDailyWindow(snapshotWindow, MIN_WINDOW_MINUTES),
-    allowed: `a daily window of at least ${MIN_WINDOW_MINUTES} minutes, such as ${DEFAULT_SNAPSHOT_WINDOW} (UTC)`,
-    remedy: "Write it as hh:mm-hh:mm.",
-  },
-  {
-    property: "maintenanceWindow",
-    given: ({ maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW }) => maintenanceWindow,
-    valid: ({ maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW }) =>
-      isWeeklyWindow(maintenanceWindow, MIN_WINDOW_MINUTES),
-    allowed: `a weekly window of at least ${MIN_WINDOW_MINUTES} minutes, such as ${DEFAULT_MAINTENANCE_WINDOW} (UTC)`,
-    remedy: "Write it as ddd:hh:mm-ddd:hh:mm with lower-case days.",
-  },
-  {
-    property: "snapshotWindow",
-    given: ({ maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW, snapshotWindow = DEFAULT_SNAPSHOT_WINDOW }) => ({
-      snapshotWindow,
-      maintenanceWindow,
-    }),
-    valid: ({ maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW, snapshotWindow = DEFAULT_SNAPSHOT_WINDOW }) =>
-      !windowsOverlap(snapshotWindow, maintenanceWindow),
-    allowed: "windows that do not overlap on any day",
-    remedy: "ElastiCache refuses overlapping windows at apply; move one of them.",
-  },
+  ...serviceWindowRules<ElasticacheProps>({
+    service: "ElastiCache",
+    minMinutes: MIN_WINDOW_MINUTES,
+    daily: {
+      property: "snapshotWindow",
+      example: DEFAULT_SNAPSHOT_WINDOW,
+      of: ({ snapshotWindow = DEFAULT_SNAPSHOT_WINDOW }) => snapshotWindow,
+    },
+    weekly: {
+      property: "maintenanceWindow",
+      example: DEFAULT_MAINTENANCE_WINDOW,
+      of: ({ maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW }) => maintenanceWindow,
+    },
+  }),
 ];
 
 /**
@@ -199,7 +186,13 @@ export class Elasticache extends Module {
       description: `Isolated cache subnets of ${prefix}`,
       subnetIds: [...vpc.tiers.cache.subnetIds],
     });
-    const logGroups = LOGS.map((log) => ({ log, logGroup: this.createLogGroup(log, replicationGroupId) }));
+    const logGroups = LOGS.map((log) => ({
+      log,
+      logGroup: createLogGroup(this, log.replaceAll("-", "_"), {
+        name: `/aws/elasticache/${replicationGroupId}/${log}`,
+        key,
+      }),
+    }));
     return new ElasticacheReplicationGroup(this, "elasticache_replication_group.main", {
       replicationGroupId,
       description: `Queues, locks, rate limits and sessions of ${prefix}`,
@@ -253,16 +246,6 @@ export class Elasticache extends Module {
       parameter: PARAMETERS,
       // The old group is in use until the nodes have moved to one of another family.
       lifecycle: { createBeforeDestroy: true },
-    });
-  }
-
-  private createLogGroup(log: string, replicationGroupId: string): CloudwatchLogGroup {
-    const { key } = this.props;
-    return new CloudwatchLogGroup(this, `cloudwatch_log_group.${log.replaceAll("-", "_")}`, {
-      name: physicalName(this, "log group", `/aws/elasticache/${replicationGroupId}/${log}`),
-      retentionInDays: LOG_RETENTION_DAYS,
-      kmsKeyId: key.keyArn,
-      dependsOn: [key.logsPermission],
     });
   }
 

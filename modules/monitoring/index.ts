@@ -1,5 +1,4 @@
 import { ChatbotSlackChannelConfiguration } from "@cdktf/provider-aws/lib/chatbot-slack-channel-configuration";
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { GrafanaWorkspace } from "@cdktf/provider-aws/lib/grafana-workspace";
 import { PrometheusWorkspace } from "@cdktf/provider-aws/lib/prometheus-workspace";
 import type { AwsProvider } from "@cdktf/provider-aws/lib/provider";
@@ -7,6 +6,7 @@ import { Fn, Token } from "cdktf";
 import type { Construct } from "constructs";
 import { type Grantee, type OidcProvider, Role, trustServiceAccount, trustServices } from "../../lib/iam";
 import type { EncryptionKey } from "../../lib/kms";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { Module } from "../../lib/terraform-modules";
@@ -35,7 +35,6 @@ export interface MonitoringProps {
 }
 
 const US_EAST_1 = "us-east-1";
-const LOG_RETENTION_DAYS = 365;
 /** Source: Infra analysis §2-13 "Prometheus IRSA (Remote Write)". */
 const PROMETHEUS_NAMESPACE = "monitoring";
 const PROMETHEUS_SERVICE_ACCOUNT = "kube-prometheus-stack-prometheus";
@@ -129,13 +128,8 @@ export class Monitoring extends Module {
 
   private createPrometheus(): PrometheusWorkspace {
     const { key, prefix } = this.props;
-    const logGroup = new CloudwatchLogGroup(this, "cloudwatch_log_group.amp", {
-      // Below /aws/vendedlogs/ one resource policy serves every group; elsewhere each adds to one of limited length.
-      name: physicalName(this, "log group", `/aws/vendedlogs/prometheus/${prefix}-amp`),
-      retentionInDays: LOG_RETENTION_DAYS,
-      kmsKeyId: key.keyArn,
-      dependsOn: [key.logsPermission],
-    });
+    // Below /aws/vendedlogs/ one resource policy serves every group; elsewhere each adds to one of limited length.
+    const logGroup = createLogGroup(this, "amp", { name: `/aws/vendedlogs/prometheus/${prefix}-amp`, key });
     return new PrometheusWorkspace(this, "prometheus_workspace.main", {
       alias: physicalName(this, "workspace", `${prefix}-amp`),
       loggingConfiguration: { logGroupArn: `${logGroup.arn}:*` },

@@ -5,7 +5,7 @@ import { SnsTopicPolicy } from "@cdktf/provider-aws/lib/sns-topic-policy";
 import { SnsTopicSubscription } from "@cdktf/provider-aws/lib/sns-topic-subscription";
 import { TerraformIterator } from "cdktf";
 import type { Construct } from "constructs";
-import { policyJson } from "../../lib/iam";
+import { policyJson, refusePlainText } from "../../lib/iam";
 import { physicalName } from "../../lib/naming";
 
 interface AlarmTopicProps {
@@ -50,14 +50,7 @@ export function createAlarmTopic(scope: Construct, id: string, props: AlarmTopic
           ArnLike: { "aws:SourceArn": `arn:aws:cloudwatch:${region}:${accountId}:alarm:*` },
         },
       },
-      {
-        sid: "TlsOnly",
-        effect: "Deny",
-        actions: ["sns:Publish"],
-        resources: [topic.arn],
-        principals: { aws: ["*"] },
-        conditions: { Bool: { "aws:SecureTransport": "false" } },
-      },
+      refusePlainText(["sns:Publish"], [topic.arn]),
     ]),
     ...at,
   });

@@ -1,10 +1,10 @@
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { MskCluster } from "@cdktf/provider-aws/lib/msk-cluster";
 import { MskConfiguration } from "@cdktf/provider-aws/lib/msk-configuration";
 import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
 import type { Grantee } from "../../lib/iam";
 import type { EncryptionKey } from "../../lib/kms";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, problem, type Rule } from "../../lib/rules";
 import { type Connectable, type Peer, SecurityGroup, tcp } from "../../lib/security-group";
@@ -227,11 +227,10 @@ export class Msk extends Module {
       // Without a list of versions: it can only be changed by replacing the configuration, which is in use.
       serverProperties: this.serverProperties(),
     });
-    const logGroup = new CloudwatchLogGroup(this, "cloudwatch_log_group.brokers", {
-      name: physicalName(this, "log group", `/aws/msk/${this.clusterName}`),
-      retentionInDays: this.props.logRetentionDays ?? DEFAULT_LOG_RETENTION_DAYS,
-      kmsKeyId: key.keyArn,
-      dependsOn: [key.logsPermission],
+    const logGroup = createLogGroup(this, "brokers", {
+      name: `/aws/msk/${this.clusterName}`,
+      key,
+      retentionDays: this.props.logRetentionDays ?? DEFAULT_LOG_RETENTION_DAYS,
     });
     return new MskCluster(this, "msk_cluster.main", {
       clusterName: this.clusterName,

@@ -1,4 +1,4 @@
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
+import type { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { DbInstance } from "@cdktf/provider-aws/lib/db-instance";
 import { DbParameterGroup } from "@cdktf/provider-aws/lib/db-parameter-group";
 import { DbProxy } from "@cdktf/provider-aws/lib/db-proxy";
@@ -9,11 +9,12 @@ import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
 import type { Role } from "../../lib/iam";
 import type { EncryptionKey } from "../../lib/kms";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import type { Secret } from "../../lib/secret";
 import { type Connectable, type Peer, SecurityGroup, tcp } from "../../lib/security-group";
-import { isDailyWindow, isWeeklyWindow, windowsOverlap } from "../../lib/service-window";
+import { serviceWindowRules } from "../../lib/service-window";
 import { Module } from "../../lib/terraform-modules";
 import type { Vpc } from "../vpc";
 import { connectionLimit, instanceMemoryBytes } from "./instance-class";
@@ -81,7 +82,6 @@ const DEFAULT_BACKUP_WINDOW = "03:00-04:00";
 const DEFAULT_MAINTENANCE_WINDOW = "mon:04:00-mon:05:00";
 const MONITORING_INTERVAL_SECONDS = 60;
 const PERFORMANCE_INSIGHTS_RETENTION_DAYS = 7;
-const LOG_RETENTION_DAYS = 365;
 const LOG_EXPORTS = ["postgresql", "upgrade"] as const;
 
 /** Source: Infra analysis §2-3 "파라미터 그룹"; `rds.force_ssl` refuses connections without TLS. */
@@ -166,32 +166,20 @@ const RULES: readonly Rule<RdsProps>[] = [
     allowed: "1 to 35 days",
     remedy: "Without automated backups there is neither point-in-time recovery nor a read replica.",
   },
-  {
-    property: "backupWindow",
-    given: ({ backupWindow = DEFAULT_BACKUP_WINDOW }) => backupWindow,
-    valid: ({ backupWindow = DEFAULT_BACKUP_WINDOW }) => isDailyWindow(backupWindow, MIN_WINDOW_MINUTES),
-    allowed: `a daily window of at least ${MIN_WINDOW_MINUTES} minutes, such as ${DEFAULT_BACKUP_WINDOW} (UTC)`,
-    remedy: "Write it as hh:mm-hh:mm.",
-  },
-  {
-    property: "maintenanceWindow",
-    given: ({ maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW }) => maintenanceWindow,
-    valid: ({ maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW }) =>
-      isWeeklyWindow(maintenanceWindow, MIN_WINDOW_MINUTES),
-    allowed: `a weekly window of at least ${MIN_WINDOW_MINUTES} minutes, such as ${DEFAULT_MAINTENANCE_WINDOW} (UTC)`,
-    remedy: "Write it as ddd:hh:mm-ddd:hh:mm with lower-case days.",
-  },
-  {
-    property: "backupWindow",
-    given: ({ backupWindow = DEFAULT_BACKUP_WINDOW, maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW }) => ({
-      backupWindow,
-      maintenanceWindow,
-    }),
-    valid: ({ backupWindow = DEFAULT_BACKUP_WINDOW, maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW }) =>
-      !windowsOverlap(backupWindow, maintenanceWindow),
-    allowed: "windows that do not overlap on any day",
-    remedy: "RDS refuses overlapping windows at apply; move one of them.",
-  },
+  ...serviceWindowRules<RdsProps>({
+    service: "RDS",
+    minMinutes: MIN_WINDOW_MINUTES,
+    daily: {
+      property: "backupWindow",
+      example: DEFAULT_BACKUP_WINDOW,
+      of: ({ backupWindow = DEFAULT_BACKUP_WINDOW }) => backupWindow,
+    },
+    weekly: {
+      property: "maintenanceWindow",
+      example: DEFAULT_MAINTENANCE_WINDOW,
+      of: ({ maintenanceWindow = DEFAULT_MAINTENANCE_WINDOW }) => maintenanceWindow,
+    },
+  }),
 ];
 
 /**
@@ -363,22 +351,15 @@ export class Rds extends Module {
   }
 
   private createLogGroups(id: string, identifier: string): CloudwatchLogGroup[] {
-    return LOG_EXPORTS.map((log) => this.createLogGroup(`${id}_${log}`, `/aws/rds/instance/${identifier}/${log}`));
-  }
-
-  private createLogGroup(id: string, name: string): CloudwatchLogGroup {
     const { key } = this.props;
-    return new CloudwatchLogGroup(this, `cloudwatch_log_group.${id}`, {
-      name: physicalName(this, "log group", name),
-      retentionInDays: LOG_RETENTION_DAYS,
-      kmsKeyId: key.keyArn,
-      dependsOn: [key.logsPermission],
-    });
+    return LOG_EXPORTS.map((log) =>
+      createLogGroup(this, `${id}_${log}`, { name: `/aws/rds/instance/${identifier}/${log}`, key }),
+    );
   }
 
   private createProxy(primary: DbInstance, group: SecurityGroup): DbProxy {
-    const { databaseUserSecrets, masterSecret, prefix, proxyRole, vpc } = this.props;
-    this.primaryGroup.allowFrom(group, tcp(PORT), "PostgreSQL from the proxy's connection pool");
+    const { databaseUserSecrets, key, masterSecret, prefix, proxyRole, vpc } = this.props;
+    this.primaryGroup.allowFrom(group, tcp(PORT), "PostgreSQL from the connection pool of the proxy");
     const credentials = [
       { description: "Master user", secret: masterSecret },
       ...Object.entries(databaseUserSecrets).map(([user, secret]) => ({ description: `User ${user}`, secret })),
@@ -406,7 +387,7 @@ export class Rds extends Module {
       dependsOn: [
         ...credentials.map(({ secret }) => secret.version),
         ...proxyRole.dependables,
-        this.createLogGroup("proxy", `/aws/rds/proxy/${name}`),
+        createLogGroup(this, "proxy", { name: `/aws/rds/proxy/${name}`, key }),
       ],
     });
     const targetGroup = new DbProxyDefaultTargetGroup(this, "db_proxy_default_target_group.main", {

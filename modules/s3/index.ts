@@ -14,7 +14,7 @@ import { S3Object } from "@cdktf/provider-aws/lib/s3-object";
 import type { ITerraformDependable } from "cdktf";
 import type { Construct } from "constructs";
 import { CORS_ORIGINS_RULE } from "../../lib/cors";
-import { type Grantee, PolicyDocument } from "../../lib/iam";
+import { type Grantee, PolicyDocument, refusePlainText } from "../../lib/iam";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { type Asset, Module } from "../../lib/terraform-modules";
@@ -222,7 +222,10 @@ export class S3 extends Module {
   /** Load balancers, CloudFront (standard logging v2) and S3 itself may write, each below its own path, for this account only. */
   private admitLogDelivery(bucket: S3Bucket, document: PolicyDocument): void {
     const { accountId, region } = this.props;
-    const loadBalancerLogs = [`${bucket.arn}/AWSLogs/${accountId}/elasticloadbalancing/*`];
+    // The test file that ELB writes when logging is switched on lies beside the folder of its logs, not in it.
+    const loadBalancerLogs = ["ELBAccessLogTestFile", "elasticloadbalancing/*"].map(
+      (path) => `${bucket.arn}/AWSLogs/${accountId}/${path}`,
+    );
     const loadBalancerAccount = LOAD_BALANCER_ACCOUNTS[region];
     document.addStatement({
       sid: "LoadBalancersWrite",
@@ -282,16 +285,7 @@ export class S3 extends Module {
   }
 
   private attachPolicy(id: string, bucket: S3Bucket): { document: PolicyDocument; resource: S3BucketPolicy } {
-    const document = new PolicyDocument([
-      {
-        sid: "TlsOnly",
-        effect: "Deny",
-        actions: ["s3:*"],
-        resources: [bucket.arn, `${bucket.arn}/*`],
-        principals: { aws: ["*"] },
-        conditions: { Bool: { "aws:SecureTransport": "false" } },
-      },
-    ]);
+    const document = new PolicyDocument([refusePlainText(["s3:*"], [bucket.arn, `${bucket.arn}/*`])]);
     const publicAccessBlock = new S3BucketPublicAccessBlock(this, `s3_bucket_public_access_block.${id}`, {
       bucket: bucket.id,
       blockPublicAcls: true,

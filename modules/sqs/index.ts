@@ -4,7 +4,7 @@ import { SqsQueueRedriveAllowPolicy } from "@cdktf/provider-aws/lib/sqs-queue-re
 import { type ITerraformDependable, Lazy } from "cdktf";
 import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
-import { policyJson, type Role, type Statement } from "../../lib/iam";
+import { policyJson, type Role, refusePlainText, type Statement } from "../../lib/iam";
 import { physicalName } from "../../lib/naming";
 import { enforce, problem, type Rule } from "../../lib/rules";
 import { Module } from "../../lib/terraform-modules";
@@ -105,7 +105,7 @@ export class Sqs extends Module {
     });
     new SqsQueuePolicy(this, "sqs_queue_policy.dlq", {
       queueUrl: dlq.url,
-      policy: policyJson([refusePlainText(dlq.arn)]),
+      policy: policyJson([refusePlainText(["sqs:*"], [dlq.arn])]),
     });
 
     this.queueArn = queue.arn;
@@ -140,7 +140,7 @@ export class Sqs extends Module {
       { sid: "Produce", actions: SEND_ACTIONS, principals: { aws: this.producers }, resources },
       { sid: "Consume", actions: CONSUME_ACTIONS, principals: { aws: this.consumers }, resources },
     ];
-    return [...allowed, refusePlainText(this.queueArn)];
+    return [...allowed, refusePlainText(["sqs:*"], [this.queueArn])];
   }
 
   private createDeadLetterQueue(prefix: string): SqsQueue {
@@ -209,16 +209,4 @@ export class Sqs extends Module {
       .filter(([roleArns]) => roleArns.length === 0)
       .map(([, who, remedy]) => problem("queue policy", undefined, `a role as ${who}`, remedy));
   }
-}
-
-/** Whoever speaks to the queue without TLS is refused, whatever else allows it. */
-function refusePlainText(queueArn: string): Statement {
-  return {
-    sid: "RefusePlainText",
-    effect: "Deny",
-    principals: { aws: ["*"] },
-    actions: ["sqs:*"],
-    resources: [queueArn],
-    conditions: { Bool: { "aws:SecureTransport": "false" } },
-  };
 }

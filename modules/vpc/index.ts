@@ -1,4 +1,3 @@
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { DefaultSecurityGroup } from "@cdktf/provider-aws/lib/default-security-group";
 import { Eip } from "@cdktf/provider-aws/lib/eip";
 import { FlowLog } from "@cdktf/provider-aws/lib/flow-log";
@@ -14,6 +13,7 @@ import type { Construct } from "constructs";
 import { parseCidr, subnet } from "../../lib/cidr";
 import { Role } from "../../lib/iam";
 import type { EncryptionKey } from "../../lib/kms";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { type AddressPeer, INTERNET } from "../../lib/security-group";
@@ -60,7 +60,6 @@ const SUBNET_PREFIX_LENGTH = 24;
 const VPC_PREFIX_LENGTH = 16;
 /** Tiers lie ten /24 blocks apart, so an eleventh zone would run into the next tier. */
 const MAX_ZONES = 10;
-const FLOW_LOG_RETENTION_DAYS = 365;
 
 const RULES: readonly Rule<VpcProps>[] = [
   {
@@ -132,12 +131,7 @@ export class Vpc extends Module {
   /** Records accepted and refused connections for a year, encrypted with the environment's key. */
   logFlows(key: EncryptionKey): void {
     const { prefix } = this.props;
-    const logGroup = new CloudwatchLogGroup(this, "cloudwatch_log_group.flow_logs", {
-      name: physicalName(this, "log group", `/aws/vpc/${prefix}/flow-logs`),
-      retentionInDays: FLOW_LOG_RETENTION_DAYS,
-      kmsKeyId: key.keyArn,
-      dependsOn: [key.logsPermission],
-    });
+    const logGroup = createLogGroup(this, "flow_logs", { name: `/aws/vpc/${prefix}/flow-logs`, key });
     const role = new Role(this, "flow_logs", {
       name: `${prefix}-vpc-flow-logs`,
       description: `Lets the flow logs of ${prefix} write to their log group`,

@@ -1,4 +1,3 @@
-import { CloudwatchLogGroup } from "@cdktf/provider-aws/lib/cloudwatch-log-group";
 import { CloudwatchLogResourcePolicy } from "@cdktf/provider-aws/lib/cloudwatch-log-resource-policy";
 import type { AwsProvider } from "@cdktf/provider-aws/lib/provider";
 import { Wafv2WebAcl, type Wafv2WebAclRule } from "@cdktf/provider-aws/lib/wafv2-web-acl";
@@ -7,6 +6,7 @@ import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
 import { policyJson } from "../../lib/iam";
 import type { EncryptionKey } from "../../lib/kms";
+import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { Module } from "../../lib/terraform-modules";
@@ -38,7 +38,6 @@ const RATE_WINDOW_SECONDS = 300;
 const VWR_API_PATH = "/vwr-api/";
 /** Source: AWS WAF, RateBasedStatement, Limit. */
 const RATE_LIMIT_RANGE = { min: 10, max: 2_000_000_000 };
-const LOG_RETENTION_DAYS = 365;
 /** Headers that hold tokens. */
 const REDACTED_HEADERS = ["authorization", "cookie", "x-queue-entry-token"];
 
@@ -167,13 +166,8 @@ export class Waf extends Module {
 
   private logDecisions(webAcl: Wafv2WebAcl): void {
     const { accountId, key, prefix, usEast1 } = this.props;
-    const logGroup = new CloudwatchLogGroup(this, "cloudwatch_log_group.main", {
-      // AWS WAF takes no log group whose name starts otherwise.
-      name: physicalName(this, "log group", `aws-waf-logs-${prefix}`),
-      retentionInDays: LOG_RETENTION_DAYS,
-      ...(key && { kmsKeyId: key.keyArn, dependsOn: [key.logsPermission] }),
-      provider: usEast1,
-    });
+    // AWS WAF takes no log group whose name starts otherwise.
+    const logGroup = createLogGroup(this, "main", { name: `aws-waf-logs-${prefix}`, key, provider: usEast1 });
     const delivery = new CloudwatchLogResourcePolicy(this, "cloudwatch_log_resource_policy.main", {
       policyName: `${prefix}-waf-logs`,
       policyDocument: policyJson([

@@ -1,11 +1,10 @@
 import { fork } from "node:child_process";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
-import { CreateTableCommand, DynamoDBClient, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
+import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { Allocator } from "../../lambdas/shared/allocator";
 import { eventStatus, openEvent } from "../../lambdas/shared/control";
 import { ControlCache } from "../../lambdas/shared/controls";
-import { s, toControl } from "../../lambdas/shared/schema";
 import { KeyRing, signingKey } from "../../lambdas/shared/secrets";
 import { silentTelemetry } from "../../lambdas/shared/telemetry";
 import { createHandler } from "../../lambdas/vwr-api/handler";
@@ -42,6 +41,8 @@ interface Measured {
 const COUNTERS = "bench-counters";
 const POSITIONS = "bench-positions";
 const CONCURRENCY = 200;
+/** Turns in which the designs are measured. */
+const SLICES = 5;
 const TICKETED_CHECKS = 200_000;
 const BASELINE_CHECKS = 6_000;
 const BATCH = 500;
@@ -60,17 +61,20 @@ export async function bench(visitors: number, log: (line: string) => void): Prom
   });
   try {
     await createTables(client);
-    const allocation = {
-      baseline: await measureBaselineAllocation(client, visitors),
-      ours: await measureAllocation(client, visitors, 1),
-      spread: await measureAllocation(client, visitors, CONCURRENCY),
-    };
-    const assign = {
-      baseline: await measureBaselineAssign(client, visitors),
-      ours: await measureAssign(client, visitors, 1),
-      spread: await measureAssign(client, visitors, CONCURRENCY),
-    };
-    const check = { baseline: await measureBaselineCheck(client), ours: await measureCheck(client) };
+    const allocation = await sideBySide(visitors, {
+      baseline: baselineAllocation(client),
+      ours: await allocating(client, 1),
+      spread: await allocating(client, CONCURRENCY),
+    });
+    const assign = await sideBySide(visitors, {
+      baseline: baselineAssigning(client),
+      ours: await assigning(client, 1),
+      spread: await assigning(client, CONCURRENCY),
+    });
+    const check = await sideBySide(visitors, {
+      baseline: await baselineChecking(client),
+      ours: await checking(client),
+    });
     const drained = await drainQueue(client, Math.min(visitors, 3_000));
     const simulated = await simulateOpening({ ...OPENING_15K, visitors });
     return report({ visitors, allocation, assign, check, drained, simulated }, log);
@@ -98,67 +102,92 @@ function nextEvent(): string {
   return `evt-${events}`;
 }
 
-async function measureBaselineAllocation(client: DynamoDBClient, count: number): Promise<Measured> {
-  const { options, usage } = baselineOptions(client);
-  const event = nextEvent();
-  return measure(count, usage, () => baselineTake(options, event));
+/** One of the designs that are measured in turns. */
+interface Contestant {
+  readonly usage: Usage;
+  readonly call: (visitor: number, worker: number) => Promise<unknown>;
+  /** @default one per visitor */
+  readonly calls?: number;
+  /** What belongs to the run, but not to its time. */
+  readonly finish?: (visitors: number) => Promise<void>;
 }
 
-async function measureAllocation(client: DynamoDBClient, count: number, environments: number): Promise<Measured> {
-  const { room, usage } = await openRoom(client, environments);
-  const { Attributes } = await client.send(
-    new UpdateItemCommand({ TableName: COUNTERS, Key: { eventId: s(room.event) }, ReturnValues: "ALL_NEW" }),
-  );
-  const control = toControl(Attributes);
-  if (control === undefined) {
-    throw new Error("The event that was just opened has no control item");
+/** In turns, a slice of the visitors each: what else the machine does then strikes all of them alike. */
+async function sideBySide<T extends string>(
+  visitors: number,
+  contestants: Record<T, Contestant>,
+): Promise<Record<T, Measured>> {
+  const all = Object.entries(contestants) as [T, Contestant][];
+  const seconds = new Map<T, number>();
+  const latencies = new Map<T, number[]>(all.map(([name]) => [name, []]));
+  for (let slice = 0; slice < SLICES; slice += 1) {
+    for (const [name, { call, calls = visitors }] of all) {
+      const from = Math.floor((calls * slice) / SLICES);
+      const to = Math.floor((calls * (slice + 1)) / SLICES);
+      const timed = await time(to - from, (visitor, worker) => call(from + visitor, worker));
+      seconds.set(name, (seconds.get(name) ?? 0) + timed.seconds);
+      latencies.get(name)?.push(...timed.latencies);
+    }
   }
-  usage.writeUnits = 0;
+  const measured = all.map(async ([name, { usage, finish, calls = visitors }]) => {
+    await finish?.(visitors);
+    const perSecond = calls / (seconds.get(name) ?? Number.NaN);
+    return [name, { perSecond, p99Ms: quantile(latencies.get(name) ?? [], 0.99), ...usage }] as const;
+  });
+  return Object.fromEntries(await Promise.all(measured)) as Record<T, Measured>;
+}
+
+function baselineAllocation(client: DynamoDBClient): Contestant {
+  const { options, usage } = baselineOptions(client);
+  const event = nextEvent();
+  return { usage, call: () => baselineTake(options, event) };
+}
+
+function baselineAssigning(client: DynamoDBClient): Contestant {
+  const { options, usage } = baselineOptions(client);
+  const event = nextEvent();
+  return { usage, call: (visitor) => baselineAssign(options, event, requestIdOf(visitor)) };
+}
+
+async function allocating(client: DynamoDBClient, environments: number): Promise<Contestant> {
+  const { room, usage } = await openRoom(client, environments);
+  const control = await eventStatus({ client, countersTable: COUNTERS }, room.event, BATCH);
   const taken = new Set<number>();
-  const result = await measure(count, usage, async (_, worker) => {
+  const call = async (_: number, worker: number) =>
     taken.add(await (room.allocators[worker % environments] as Allocator).take(control));
-  });
-  await giveBackLeases(room.allocators);
-  if (taken.size !== count) {
-    throw new Error(`${count} visitors got ${taken.size} different positions`);
-  }
-  return { ...result, writeUnits: usage.writeUnits };
+  return { usage, call, finish: (visitors) => finish(room.allocators, taken, visitors) };
 }
 
-async function measureBaselineAssign(client: DynamoDBClient, count: number): Promise<Measured> {
-  const { options, usage } = baselineOptions(client);
-  const event = nextEvent();
-  return measure(count, usage, (visitor) => baselineAssign(options, event, requestIdOf(visitor)));
-}
-
-async function measureAssign(client: DynamoDBClient, count: number, environments: number): Promise<Measured> {
+async function assigning(client: DynamoDBClient, environments: number): Promise<Contestant> {
   const { room, usage } = await openRoom(client, environments);
   const taken = new Set<number>();
-  const result = await measure(count, usage, async (visitor, worker) => {
-    const { position } = await (room.rooms[worker % environments] as WaitingRoom).assign(room.event, {
-      requestId: requestIdOf(visitor),
-    });
-    taken.add(position);
-  });
-  await giveBackLeases(room.allocators);
-  if (taken.size !== count) {
-    throw new Error(`${count} visitors got ${taken.size} different positions`);
-  }
-  return { ...result, writeUnits: usage.writeUnits };
+  const call = async (visitor: number, worker: number) => {
+    const waitingRoom = room.rooms[worker % environments] as WaitingRoom;
+    taken.add((await waitingRoom.assign(room.event, { requestId: requestIdOf(visitor) })).position);
+  };
+  return { usage, call, finish: (visitors) => finish(room.allocators, taken, visitors) };
 }
 
-async function measureBaselineCheck(client: DynamoDBClient): Promise<Measured> {
+async function finish(allocators: readonly Allocator[], taken: ReadonlySet<number>, visitors: number): Promise<void> {
+  await giveBackLeases(allocators);
+  if (taken.size !== visitors) {
+    throw new Error(`${visitors} visitors got ${taken.size} different positions`);
+  }
+}
+
+async function baselineChecking(client: DynamoDBClient): Promise<Contestant> {
   const { options, usage } = baselineOptions(client);
   const event = nextEvent();
   for (let visitor = 0; visitor < CONCURRENCY; visitor += 1) {
     await baselineAssign(options, event, requestIdOf(visitor));
   }
   usage.reads = 0;
-  return measure(BASELINE_CHECKS, usage, (poll) => baselineCheck(options, event, requestIdOf(poll % CONCURRENCY)));
+  const call = (poll: number) => baselineCheck(options, event, requestIdOf(poll % CONCURRENCY));
+  return { usage, calls: BASELINE_CHECKS, call };
 }
 
 /** The whole handler, from API Gateway's event to the JSON answer; the baseline does not have that to do. */
-async function measureCheck(client: DynamoDBClient): Promise<Measured> {
+async function checking(client: DynamoDBClient): Promise<Contestant> {
   const { room, usage } = await openRoom(client, 1);
   const tickets = new Map<number, string>();
   for (let visitor = 0; visitor < CONCURRENCY; visitor += 1) {
@@ -171,7 +200,7 @@ async function measureCheck(client: DynamoDBClient): Promise<Measured> {
     telemetry: silentTelemetry,
   });
   usage.reads = 0;
-  return measure(TICKETED_CHECKS, usage, async (poll) => {
+  const call = async (poll: number) => {
     const visitor = poll % CONCURRENCY;
     const { statusCode } = await handler({
       httpMethod: "GET",
@@ -184,14 +213,15 @@ async function measureCheck(client: DynamoDBClient): Promise<Measured> {
     if (statusCode !== 200) {
       throw new Error(`check answered ${statusCode}`);
     }
-  });
+  };
+  return { usage, calls: TICKETED_CHECKS, call };
 }
 
 /** Lets a queue in tick by tick and counts who comes in with each. */
 async function drainQueue(client: DynamoDBClient, visitors: number): Promise<{ ticks: number; perTick: number[] }> {
   const { room } = await openRoom(client, CONCURRENCY);
   const places: number[] = [];
-  await measure(visitors, { writeUnits: 0, reads: 0 }, async (visitor, worker) => {
+  await time(visitors, async (visitor, worker) => {
     const { position } = await (room.rooms[worker] as WaitingRoom).assign(room.event, {
       requestId: requestIdOf(visitor),
     });
@@ -247,12 +277,8 @@ function baselineOptions(client: DynamoDBClient): { options: BaselineOptions; us
   return { options: { client: meter.client, countersTable: COUNTERS, positionsTable: POSITIONS }, usage: meter.usage };
 }
 
-async function measure(
-  count: number,
-  usage: Usage,
-  call: (number: number, worker: number) => Promise<unknown>,
-): Promise<Measured> {
-  const latencies = new Float64Array(count);
+async function time(count: number, call: Contestant["call"]): Promise<{ seconds: number; latencies: number[] }> {
+  const latencies = new Array<number>(count).fill(0);
   let next = 0;
   const work = async (_: unknown, worker: number) => {
     while (next < count) {
@@ -265,8 +291,7 @@ async function measure(
   };
   const startedAt = performance.now();
   await Promise.all(Array.from({ length: CONCURRENCY }, work));
-  const seconds = (performance.now() - startedAt) / 1000;
-  return { perSecond: count / seconds, p99Ms: quantile([...latencies], 0.99), ...usage };
+  return { seconds: (performance.now() - startedAt) / 1000, latencies };
 }
 
 function report(

@@ -11,39 +11,43 @@ export interface DeployOptions {
 /** The first deploy of everything, as docs/bootstrap.md and docs/deploy.md describe it. */
 export async function deployAll(project: Project, options: DeployOptions = {}): Promise<void> {
   await deployBootstrap(project, options);
-  for (const stack of ["staging", "prod"]) await deployStack(project, stack, options);
+  // Side by side: most of the time both wait for the provider's own delays.
+  await deployStacks(project, ["staging", "prod"], options);
 }
 
 /** Bootstrap with local state, then the migration of that state into the bucket which it has just made. */
 export async function deployBootstrap(project: Project, options: DeployOptions = {}): Promise<void> {
-  setStateBackend(project, "local");
-  await deployStack(project, "bootstrap", options);
+  const migrated = project.backendOf("bootstrap") === "s3";
+  setStateBackend(project, migrated ? "s3" : "local");
+  await deployStacks(project, ["bootstrap"], options);
+  if (migrated) return;
   setStateBackend(project, "s3");
-  options.progress?.("bootstrap: migrating its state into the bucket");
+  options.progress?.("bootstrap: moving its state into the bucket");
   await project.diff("bootstrap", { migrateState: true });
+  project.remove("bootstrap");
 }
 
-/** Deploys a stack and tells of every resource that is ready. */
-export async function deployStack(
+/** Deploys stacks and tells of every resource that is ready. */
+export async function deployStacks(
   project: Project,
-  stack: string,
+  stacks: readonly string[],
   { progress = () => {} }: DeployOptions = {},
 ): Promise<string> {
   const started = Date.now();
   let ready = 0;
-  const output = await project.deploy(stack, {
+  const output = await project.deploy(stacks, {
     progress: (line) => {
-      const made = /(\S+): (?:Creation|Modifications|Destruction) complete after (\S+)/.exec(line);
-      if (made) progress(`${stack}: ${String(++ready).padStart(3)} ${made[1]} (${made[2]})`);
+      const made = /^\s*(?:(\w+)\s+)?(\S+): (?:Creation|Modifications|Destruction) complete after (\S+)/.exec(line);
+      if (made) progress(`${made[1] ?? stacks[0]} ${String(++ready).padStart(4)} ${made[2]} (${made[3]})`);
     },
   });
-  progress(`${stack}: ${ready} resources in ${Math.round((Date.now() - started) / 1000)} s`);
+  progress(`${stacks.join(", ")}: ${ready} resources in ${Math.round((Date.now() - started) / 1000)} s`);
   return output;
 }
 
 function setStateBackend(project: Project, backend: "local" | "s3"): void {
   const other = backend === "local" ? "s3" : "local";
-  if (project.read(BOOTSTRAP_CONFIGURATION).includes(`stateBackend: "${other}"`)) {
-    project.edit(BOOTSTRAP_CONFIGURATION, `stateBackend: "${other}"`, `stateBackend: "${backend}"`);
+  if (project.read(BOOTSTRAP_CONFIGURATION).includes(`  stateBackend: "${other}",`)) {
+    project.edit(BOOTSTRAP_CONFIGURATION, `  stateBackend: "${other}",`, `  stateBackend: "${backend}",`);
   }
 }

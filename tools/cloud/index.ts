@@ -5,7 +5,7 @@ import { inventory } from "./inventory";
 import { Project } from "./project";
 import { Cloud } from "./simulators";
 
-const HOME = path.resolve(import.meta.dirname, "../../node_modules/.cache/urr-infra/cloud");
+const HOME = path.resolve(import.meta.dirname, "../../.cache/cloud");
 const PROJECT = path.join(HOME, "project");
 
 const USAGE = `cloud: an AWS API on loopback, and the stacks deployed to it.

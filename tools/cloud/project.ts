@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { StringDecoder } from "node:string_decoder";
+import { stripVTControlCharacters } from "node:util";
 import { withoutAws } from "./simulators";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
@@ -100,6 +101,13 @@ export class Project {
     writeFileSync(target, parts.join(to));
   }
 
+  /** Changes every occurrence in a source file; throws if there is none. */
+  editAll(file: string, from: string, to: string): void {
+    const text = this.read(file);
+    if (!text.includes(from)) throw new Error(`${file}: ${JSON.stringify(from)} is not there.`);
+    writeFileSync(path.join(this.directory, file), text.replaceAll(from, to));
+  }
+
   /** A source file's text. */
   read(file: string): string {
     return readFileSync(path.join(this.directory, file), "utf8");
@@ -126,12 +134,9 @@ export class Project {
   }
 
   /** Runs `cdktf deploy` without questions; throws if it fails. */
-  async deploy(stack: string, options: CommandOptions & { readonly extra?: readonly string[] } = {}): Promise<string> {
-    const parallelism = ["--terraform-parallelism", String(PARALLELISM)];
-    return this.must(
-      ["deploy", stack, "--auto-approve", "--skip-provider-lock", ...parallelism, ...(options.extra ?? [])],
-      options,
-    );
+  async deploy(stacks: readonly string[], options: CommandOptions = {}): Promise<string> {
+    const parallelism = ["--parallelism", String(stacks.length), "--terraform-parallelism", String(PARALLELISM)];
+    return this.must(["deploy", ...stacks, "--auto-approve", "--skip-provider-lock", ...parallelism], options);
   }
 
   /** Runs `cdktf diff`; throws if it fails. */
@@ -183,7 +188,7 @@ export class Project {
         line += text;
         const lines = line.split("\n");
         line = lines.pop() ?? "";
-        for (const whole of lines) progress?.(whole);
+        for (const whole of lines) progress?.(stripVTControlCharacters(whole));
       };
       for (const stream of [child.stdout, child.stderr]) {
         const decoder = new StringDecoder("utf8");
@@ -196,9 +201,21 @@ export class Project {
       child.once("error", reject);
       child.once("close", (status) => {
         kill?.removeEventListener("abort", end);
-        resolve({ status: status ?? 1, output: output.replaceAll(/\u001b\[[0-9;?]*[a-zA-Z]/g, "") });
+        resolve({ status: status ?? 1, output: stripVTControlCharacters(output) });
       });
     });
+  }
+
+  /** Type of the backend that a stack was last initialised with, such as `s3`. */
+  backendOf(stack: string): string | undefined {
+    const file = path.join(this.stackDirectory(stack), ".terraform/terraform.tfstate");
+    if (!existsSync(file)) return undefined;
+    return (JSON.parse(readFileSync(file, "utf8")) as { backend?: { type?: string } }).backend?.type;
+  }
+
+  /** Removes a file or folder. */
+  remove(name: string): void {
+    rmSync(path.join(this.directory, name), { recursive: true, force: true });
   }
 
   /** Removes the project, if it is a temporary one. */

@@ -155,7 +155,10 @@ function probes({ healthCheckPath, runtime }: Service) {
 }
 
 /** Quantities as Kubernetes prints them: whole cores and gibibytes where they are whole. */
-export function amount({ cpuMillicores, memoryMib }: ResourceAmount): { readonly cpu: string; readonly memory: string } {
+export function amount({ cpuMillicores, memoryMib }: ResourceAmount): {
+  readonly cpu: string;
+  readonly memory: string;
+} {
   return {
     cpu: cpuMillicores % 1000 === 0 ? `${cpuMillicores / 1000}` : `${cpuMillicores}m`,
     memory: memoryMib % 1024 === 0 ? `${memoryMib / 1024}Gi` : `${memoryMib}Mi`,

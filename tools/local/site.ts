@@ -31,6 +31,9 @@ export function createSite(options: SiteOptions): HttpHandler {
       return { status: 403, headers: { "content-type": "text/plain" }, body: "Forbidden" };
     }
     const [root = "", second = "", third = "", fourth = ""] = path.slice(1).split("/");
+    if (root === "favicon.ico") {
+      return { status: 204, headers: {}, body: "" };
+    }
     if (root === "" && method === "GET") {
       return page("URR", startPage(options.events));
     }

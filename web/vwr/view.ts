@@ -39,7 +39,7 @@ const MARKUP = `
   <a class="secondary" data-part="home" href="/"></a>
   <button type="button" class="secondary" data-part="leave"></button>
 </div>
-<dialog data-part="confirm" aria-labelledby="vwr-leave-title" aria-describedby="vwr-leave-lead">
+<dialog class="confirm" data-part="confirm" aria-labelledby="vwr-leave-title" aria-describedby="vwr-leave-lead">
   <h2 id="vwr-leave-title" data-part="leave-title"></h2>
   <p id="vwr-leave-lead" data-part="leave-lead"></p>
   <div class="actions"><button type="button" class="primary" data-part="stay"></button><button type="button" class="secondary" data-part="leave-now"></button></div>

@@ -16,10 +16,12 @@ import { openBundle, packBundle, readFolder, writeFolder } from "../../../tools/
 import { type CommentEvent, decide, type Surroundings } from "../../../tools/plan-comments/commands/decide";
 import { inspectStack } from "../../../tools/plan-comments/commands/inspect";
 import { StackLocks } from "../../../tools/plan-comments/commands/locks";
+import { digestOfPlan } from "../../../tools/plan-comments/commands/normalise";
 import { parseCommand } from "../../../tools/plan-comments/commands/parse";
 import { missingFor, type PlannedBundle } from "../../../tools/plan-comments/commands/requirements";
 import { keyOf, S3BundleStore } from "../../../tools/plan-comments/commands/store";
 import { readZip } from "../../../tools/plan-comments/zip";
+import { change, planOf, resource } from "./fixture";
 import { GitHubServer } from "./github-server";
 import { problemsOf } from "./markdown-check";
 
@@ -726,5 +728,36 @@ describe("a comment", () => {
     const decision = await decide(event("cdktf aply"), around());
     expect(decision).toMatchObject({ kind: "answer", text: expect.stringContaining("`cdktf apply <stack> [commit]`") });
     if (decision.kind === "answer") expect(problemsOf(decision.text)).toEqual([]);
+  });
+});
+
+describe("a plan that is made again", () => {
+  const plan = (more: object = {}, changed: object = {}) =>
+    planOf(
+      [
+        resource("aws_x.b", change(["update"], { a: 1, b: { c: 1, d: 2 } }, { a: 2, ...changed })),
+        resource("aws_x.a", change(["create"], null, { v: 1 })),
+        resource("aws_x.still", change(["no-op"], { v: 1 }, { v: 1 })),
+      ],
+      { timestamp: "2026-11-20T02:00:00Z", ...more },
+    );
+
+  it("is the same plan at another time and in another order", () => {
+    const again = plan({ timestamp: "2026-11-21T02:00:00Z" });
+    expect(digestOfPlan({ ...again, resource_changes: [...again.resource_changes].reverse() })).toBe(
+      digestOfPlan(plan()),
+    );
+  });
+
+  it("is another plan if one value, action, address or output differs", () => {
+    const digests = [
+      plan(),
+      plan({}, { a: 3 }),
+      plan({ output_changes: { o: change(["update"], 1, 2) } }),
+      planOf([resource("aws_x.b", change(["delete"], { a: 1 }, null))]),
+      planOf([resource("aws_x.b", change(["no-op"], { a: 1 }, { a: 1 }), { previous_address: "aws_x.c" })]),
+      planOf([]),
+    ].map(digestOfPlan);
+    expect(new Set(digests).size).toBe(digests.length);
   });
 });

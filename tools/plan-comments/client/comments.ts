@@ -46,9 +46,13 @@ export class PlanComments {
 
   /** What the last comment of a stack remembered of its plan. */
   async previous(stack: string): Promise<Remembered | undefined> {
-    const first = (await this.own(stack)).get(1)?.[0];
-    const packed = first ? readMemory(first.body) : undefined;
+    const packed = readMemory((await this.firstBody(stack)) ?? "");
     return packed === undefined ? undefined : unpackMemory(packed);
+  }
+
+  /** Body of a stack's first part, if there is one of our own. */
+  async firstBody(stack: string): Promise<string | undefined> {
+    return (await this.own(stack)).get(1)?.[0]?.body;
   }
 
   /**

@@ -13,7 +13,7 @@ import { type CostView, costOf } from "./cost";
 import type { DiffLine } from "./diff";
 import { bundleChangesOf } from "./lambdas";
 import { type Block, BODY_BUDGET, block, type Frame, fitted, fixed, inFull, type Section } from "./layout";
-import { alert, code, details, fence, htmlCode, htmlWords, plural, table, words } from "./markdown";
+import { alert, code, details, fence, grouped, htmlCode, htmlWords, plural, table, words } from "./markdown";
 import { type Counts, compareText, countsOf, type Item, isEmptyReport, type Kind, type Report } from "./model";
 import type { Redactor } from "./redact";
 import { type AccessRow, type SecurityView, securityOf } from "./security";
@@ -857,9 +857,10 @@ function checkSection(report: Report, redactor: Redactor): readonly Section[] {
   return [{ heading: `### Checks that fail · ${failing.length}`, blocks }];
 }
 
+/** An amount of money without its sign: cents only where they matter. */
 const figure = (amount: number): string => {
-  const digits = amount !== 0 && Math.abs(amount) < 10 ? 2 : 0;
-  return Math.abs(amount).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const absolute = Math.abs(amount);
+  return absolute === 0 || absolute >= 10 ? grouped(Math.round(absolute)) : absolute.toFixed(2);
 };
 
 const signed = (amount: number): string => `${amount < 0 ? "−" : "+"}${figure(amount)}`;

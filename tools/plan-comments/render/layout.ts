@@ -31,8 +31,6 @@ const MOST_PARTS = 8;
 /** Details are worth this many comments; beyond it, addresses have to do. */
 const MOST_DETAILED_PARTS = 3;
 
-const LEVELS = [0, 1, 2] as const;
-
 export const block = (...versions: readonly (() => string)[]): Block => ({ versions });
 
 export const fixed = (text: string): Block => ({ versions: [() => text] });
@@ -53,13 +51,12 @@ export function fitted(
   budget = BODY_BUDGET,
   mostParts = MOST_PARTS,
 ): readonly string[] {
-  let best: readonly string[][] = [];
-  for (const level of LEVELS) {
-    best = packed(sections, level, budget, frame, 1);
-    if (best.length === 1) return bodies(best, frame, level > 0);
-  }
+  const whole = packed(sections, 0, budget, frame, 1);
+  if (whole.length === 1) return bodies(whole, frame, false);
   const detailed = packed(sections, 1, budget, frame, MOST_DETAILED_PARTS);
-  best = detailed.length <= MOST_DETAILED_PARTS ? detailed : packed(sections, 2, budget, frame);
+  if (detailed.length === 1) return bodies(detailed, frame, true);
+  const brief = packed(sections, 2, budget, frame);
+  const best = brief.length > 1 && detailed.length <= MOST_DETAILED_PARTS ? detailed : brief;
   if (best.length <= mostParts) return bodies(best, frame, true);
   const kept = best.slice(0, mostParts);
   const lost = best.slice(mostParts).flat().length;

@@ -144,6 +144,11 @@ function itemOf(resource: ResourceChange, configuration: Configuration, redactor
   const kind = kindOf(resource);
   const forced = new Set((change.replace_paths ?? []).map(joinPath));
   const reason = reasonOf(resource, forced);
+  let merged: { readonly marks: Marks } | undefined;
+  const marks = () => {
+    merged ??= { marks: hiddenOnEither(change) };
+    return merged.marks;
+  };
   return {
     address: resource.address,
     type: resource.type,
@@ -159,10 +164,10 @@ function itemOf(resource: ResourceChange, configuration: Configuration, redactor
     ...(change.importing ? { importId: importIdOf(change.importing, redactor) } : {}),
     ...(resource.deposed === undefined ? {} : { deposed: resource.deposed }),
     get before() {
-      return kept(this, "before", shownAttributes(change.before, hiddenOnEither(change), resource.type, redactor));
+      return kept(this, "before", shownAttributes(change.before, marks(), resource.type, redactor));
     },
     get after() {
-      return kept(this, "after", shownAttributes(change.after, hiddenOnEither(change), resource.type, redactor));
+      return kept(this, "after", shownAttributes(change.after, marks(), resource.type, redactor));
     },
     unknown: change.after_unknown ?? false,
     get diff() {

@@ -27,11 +27,11 @@ const SECRET_NAME =
 
 /** Names that hold a reference to a secret, or a fact about one, never the secret. */
 const REFERENCE_NAME =
-  /(?:arn|arns|id|ids|name|names|prefix|suffix|length|version|versions|version_id|stages|rotation|enabled|ttl|type|types|kind|source|sources|path|days|window|window_in_days|policy|description|users?|index|key_id|kms_key|status|expiration|expiry|seconds|minutes|count|algorithm|format|key_spec|fields?|header_name|url_suffix|signing_enabled|required|mode|duration|hop_limit|action|actions)$/i;
+  /(?:arn|arns|id|ids|name|names|prefix|suffix|length|version|versions|version_id|stages|rotation|enabled|ttl|type|types|kind|source|sources|path|days|window|window_in_days|policy|description|users?|index|key_id|kms_key|status|expiration|expiry|seconds|minutes|count|algorithm|format|key_spec|fields?|header_name|url_suffix|signing_enabled|required|mode|strategy|duration|hop_limit|action|actions)$/i;
 
 /** Attributes whose long random look is their nature: digests, identifiers and references of AWS and Terraform. */
 const RANDOM_BY_NATURE =
-  /(?:^|_)(?:id|ids|arn|arns|hash|sha\d*|md5|etag|checksum|digest|fingerprint|thumbprint|thumbprint_list|unique_id|owner_id|version_id|lineage|revision|zone_id|domain_name|dns_name|endpoint|url|path|kid)$/i;
+  /(?:^|_)(?:id|ids|arn|arns|hash|sha\d*|md5|etag|checksum|digest|fingerprint|thumbprint|thumbprint_list|unique_id|owner_id|version_id|lineage|revision|zone_id|domain_name|dns_name|endpoint|url|path|kid|source|filename)$/i;
 
 const secretNames = new Map<string, boolean>();
 
@@ -289,6 +289,7 @@ export function looksRandom(run: string): boolean {
 
 /** Words written together, such as `CloudWatchLambdaInsightsExecutionRolePolicy`: few capitals, and vowels. */
 function isCamelCase(word: string): boolean {
+  if (/^(?:AWS|Amazon)[A-Z][A-Za-z\d]+$/.test(word)) return true;
   if (!/^[A-Za-z]+\d{0,4}$/.test(word)) return false;
   const capitals = word.replace(/[^A-Z]/g, "").length;
   return capitals / word.length <= 0.34 && vowelsIn(word) >= 0.2;

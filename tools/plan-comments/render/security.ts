@@ -8,9 +8,9 @@ export interface AccessRow {
   readonly sign: "+" | "-";
   readonly address: string;
   /** Who: principals, or the owner of the policy. */
-  who: string;
+  readonly who: string;
   readonly what: string;
-  where: string;
+  readonly where: string;
   /** Why a reviewer should look twice. */
   readonly risk?: string;
 }
@@ -49,14 +49,12 @@ export function securityOf(report: Report, redactor: Redactor): SecurityView {
     if (OTHER_ACCESS.test(item.type)) notAnalysed.push(`${item.address} (${item.type} is not read here)`);
     if (!isNetwork(item) && !mayGrant(item)) continue;
     const lines = isNetwork(item) ? network : permissions;
-    const before = isNetwork(item)
-      ? networkRows(item, "-", report, groups)
-      : permissionRows(item, "-", report, redactor, notAnalysed);
-    const after = isNetwork(item)
-      ? networkRows(item, "+", report, groups)
-      : permissionRows(item, "+", report, redactor, notAnalysed);
+    const rows = (sign: "+" | "-") =>
+      isNetwork(item)
+        ? networkRows(item, sign, report, groups)
+        : permissionRows(item, sign, report, redactor, notAnalysed);
+    const [before, after] = [followed(rows("-"), report), followed(rows("+"), report)];
     const key = (row: AccessRow) => JSON.stringify([row.who, row.what, row.where]);
-    for (const row of [...before, ...after]) followReferences(row, report);
     const [old, fresh] = [new Set(before.map(key)), new Set(after.map(key))];
     lines.push(...after.filter((row) => !old.has(key(row))), ...before.filter((row) => !fresh.has(key(row))));
   }
@@ -69,10 +67,12 @@ const isNetwork = (item: Item): boolean =>
   );
 
 /** Templates of a preview become the addresses they lead to. */
-function followReferences(row: { who: string; where: string; readonly address: string }, report: Report): void {
-  if (row.who.includes("${")) row.who = report.configuration.followed(row.address, row.who);
-  if (row.where.includes("${")) row.where = report.configuration.followed(row.address, row.where);
-}
+const followed = (rows: readonly AccessRow[], report: Report): readonly AccessRow[] =>
+  rows.map((row) => ({
+    ...row,
+    who: row.who.includes("${") ? report.configuration.followed(row.address, row.who) : row.who,
+    where: row.where.includes("${") ? report.configuration.followed(row.address, row.where) : row.where,
+  }));
 
 /** Whether a look at the redacted values is worth it. */
 function mayGrant(item: Item): boolean {

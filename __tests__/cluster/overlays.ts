@@ -1,0 +1,29 @@
+import { spawnSync } from "node:child_process";
+import path from "node:path";
+import { parseAllDocuments } from "yaml";
+import { OVERLAYS, type OverlayName } from "../../tools/gitops/overlay";
+import { command } from "../../tools/kube/build";
+import type { KubernetesObject } from "../tools/gitops/objects";
+
+/** The checkout. */
+export const REPOSITORY = path.resolve(import.meta.dirname, "../..");
+
+/** Names of the overlays, for tables of tests. */
+export const OVERLAY_NAMES: readonly OverlayName[] = OVERLAYS.map(({ name }) => name);
+
+/** An overlay as Argo CD applies it: what kustomize makes of the committed files. */
+export function build(overlay: OverlayName, root = REPOSITORY): string {
+  const folder = path.join(root, "k8s/spring/overlays", overlay);
+  const { error, status, stderr, stdout } = spawnSync(command("kustomize"), ["build", folder], {
+    encoding: "utf8",
+    maxBuffer: 1 << 26,
+  });
+  if (error) throw error;
+  if (status !== 0) throw new Error(`kustomize build of ${overlay} failed:\n${stderr}`);
+  return stdout;
+}
+
+/** Objects of a YAML text. */
+export function objectsOf(text: string): KubernetesObject[] {
+  return parseAllDocuments(text).map((document) => document.toJS() as KubernetesObject);
+}

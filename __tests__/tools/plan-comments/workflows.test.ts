@@ -1,0 +1,138 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+
+const FOLDER = join(import.meta.dirname, "../../../.github/workflows");
+const NAMES = readdirSync(FOLDER).filter((name) => /^(?:infra-.*|drift)\.yml$/.test(name));
+
+interface Step {
+  readonly uses?: string;
+  readonly run?: string;
+  readonly with?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+interface Job {
+  readonly if?: string;
+  readonly uses?: string;
+  readonly permissions?: Readonly<Record<string, string>>;
+  readonly steps?: readonly Step[];
+  readonly environment?: string;
+  readonly concurrency?: { readonly "cancel-in-progress": boolean };
+}
+interface Workflow {
+  readonly on: Readonly<Record<string, unknown>>;
+  readonly permissions: Readonly<Record<string, string>>;
+  readonly concurrency?: { readonly "cancel-in-progress": boolean };
+  readonly jobs: Readonly<Record<string, Job>>;
+}
+
+const text = (name: string): string => readFileSync(join(FOLDER, name), "utf8");
+const workflow = (name: string): Workflow => parse(text(name)) as Workflow;
+const steps = (name: string): readonly Step[] => Object.values(workflow(name).jobs).flatMap((job) => job.steps ?? []);
+
+describe("workflows of the infrastructure", () => {
+  it("are all there", () => {
+    expect(NAMES.sort()).toEqual([
+      "drift.yml",
+      "infra-apply-stack.yml",
+      "infra-apply.yml",
+      "infra-command.yml",
+      "infra-plan-stack.yml",
+      "infra-plan.yml",
+      "infra-preview.yml",
+      "infra-synth.yml",
+    ]);
+  });
+
+  it.each(NAMES)("%s pins every action of others by a full commit", (name) => {
+    for (const { uses } of steps(name)) if (uses !== undefined) expect(uses).toMatch(/^[\w-]+\/[\w-]+@[0-9a-f]{40}$/);
+  });
+
+  it.each(NAMES)("%s puts no expression into a script", (name) => {
+    for (const { run } of steps(name)) expect(run ?? "").not.toContain("${{");
+  });
+
+  it.each(NAMES)("%s leaves no token behind in a checkout", (name) => {
+    for (const { uses, with: inputs } of steps(name)) {
+      if (uses?.startsWith("actions/checkout@")) expect(inputs?.["persist-credentials"]).toBe(false);
+    }
+  });
+
+  it.each(NAMES)(
+    "%s grants nothing beyond reading the code to all of its jobs, and never runs on pull_request_target",
+    (name) => {
+      expect([{}, { contents: "read" }]).toContainEqual(workflow(name).permissions);
+      expect(Object.keys(workflow(name).on)).not.toContain("pull_request_target");
+    },
+  );
+
+  it("give the pull request's own code neither credentials nor a token that writes", () => {
+    const { on, permissions, jobs } = workflow("infra-synth.yml");
+    expect(Object.keys(on)).toEqual(["pull_request"]);
+    expect(permissions).toEqual({ contents: "read" });
+    for (const job of Object.values(jobs)) {
+      expect(job.permissions).toBeUndefined();
+      expect(job.environment).toBeUndefined();
+    }
+    expect(text("infra-synth.yml")).not.toMatch(/secrets\.|id-token|configure-aws-credentials/);
+  });
+
+  it.each(NAMES.filter((name) => name !== "infra-synth.yml"))("%s never checks out a pull request", (name) => {
+    for (const { uses, with: inputs } of steps(name)) {
+      if (uses?.startsWith("actions/checkout@")) expect(inputs).toEqual({ "persist-credentials": false });
+    }
+  });
+
+  it("know no long-lived keys", () => {
+    for (const name of NAMES) expect(text(name)).not.toMatch(/aws-access-key-id|AWS_SECRET_ACCESS_KEY|secrets\./);
+  });
+
+  it("assume a role only in the two files that the trust policies name", () => {
+    const assuming = NAMES.filter((name) =>
+      steps(name).some(({ uses }) => uses?.startsWith("aws-actions/configure-aws-credentials@")),
+    );
+    expect(assuming.sort()).toEqual(["infra-apply-stack.yml", "infra-plan-stack.yml"]);
+    for (const name of assuming)
+      for (const job of Object.values(workflow(name).jobs)) expect(job.environment).toBe("${{ inputs.environment }}");
+  });
+
+  it("check the Terraform JSON before they have credentials and before Terraform runs", () => {
+    const all = steps("infra-plan-stack.yml");
+    const at = (test: (step: Step) => boolean) => all.findIndex(test);
+    const inspected = at(({ run }) => run?.includes("comment inspect") === true);
+    expect(inspected).toBeGreaterThan(0);
+    expect(inspected).toBeLessThan(at(({ uses }) => uses?.startsWith("aws-actions/") === true));
+    expect(inspected).toBeLessThan(at(({ run }) => run?.includes("terraform init") === true));
+  });
+
+  it("keep plan files and their JSON out of artifacts", () => {
+    for (const name of ["infra-plan-stack.yml", "infra-apply-stack.yml"]) {
+      const kept = steps(name)
+        .filter(({ uses }) => uses?.startsWith("actions/upload-artifact@"))
+        .map((step) => step.with?.path);
+      expect(kept.every((path) => path === "planned.json" || path === "${{ runner.temp }}/rendered.json")).toBe(true);
+    }
+  });
+
+  it("never cancel an apply or a plan that runs", () => {
+    for (const name of ["infra-apply.yml", "infra-command.yml", "infra-plan.yml", "drift.yml"]) {
+      expect(workflow(name).concurrency?.["cancel-in-progress"]).toBe(false);
+    }
+    expect(workflow("infra-apply-stack.yml").jobs.apply?.concurrency?.["cancel-in-progress"]).toBe(false);
+  });
+
+  it("let a failing command in a pipe fail the apply", () => {
+    expect(text("infra-apply-stack.yml")).toMatch(/defaults:\n\s+run:\n\s+shell: bash/);
+  });
+
+  it("plan only what comes from this repository, and preview the rest", () => {
+    expect(workflow("infra-plan.yml").jobs.pull?.if).toContain("head_repository.full_name == github.repository");
+    expect(workflow("infra-preview.yml").jobs.preview?.permissions).toEqual({
+      contents: "read",
+      actions: "read",
+      "pull-requests": "write",
+    });
+    expect(text("infra-preview.yml")).not.toContain("id-token");
+  });
+});

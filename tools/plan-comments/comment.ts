@@ -1,0 +1,273 @@
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { S3Client } from "@aws-sdk/client-s3";
+import type { Octokit } from "@octokit/rest";
+import { PlanComments } from "./client/comments";
+import { connect } from "./client/github";
+import { PullRequests } from "./client/pulls";
+import { openBundle, packBundle, readFolder, writeFolder } from "./commands/bundle";
+import { type CommentEvent, decide } from "./commands/decide";
+import { inspectStack } from "./commands/inspect";
+import { StackLocks } from "./commands/locks";
+import { digestOfPlan } from "./commands/normalise";
+import type { PlannedBundle } from "./commands/requirements";
+import { S3BundleStore } from "./commands/store";
+import { isObject, parsePlan } from "./render/plan";
+import { readZip } from "./zip";
+
+const USAGE = `Usage: node tools/plan-comments/run.mjs comment STEP [options], in a workflow
+
+  post     --pull N --stack NAME --head SHA --rendered FILE   what plan:render --json wrote, as comments and label
+  memory   --pull N --stack NAME --out FILE                   the last comment's body, for plan:render --previous
+  decide   --event FILE --stacks A,B --out FILE [--locks TABLE]
+  inspect  --stack NAME --folder DIR --bucket NAME --key KEY  Terraform JSON before it is run
+  pack     --stack NAME --head SHA --base SHA --folder DIR --bucket NAME --kms-key ARN --out FILE
+  open     --planned FILE --folder DIR --bucket NAME
+  planned  --stack NAME --head SHA --out FILE                 the digest that a plan job wrote down
+  same     --fresh PLAN.json [--reviewed PLAN.json]           output verdict=nothing|same|different and digest
+  take     --stack NAME --head SHA --locks TABLE [--pull N]   the lock, for the main branch
+  finish   --stack NAME --locks TABLE
+  release  --stacks A,B --pull N --locks TABLE                when a pull request is merged or closed
+
+GITHUB_TOKEN, GITHUB_API_URL, GITHUB_REPOSITORY and GITHUB_RUN_ID are read from the environment.`;
+
+/** Label of pull requests whose plan destroys or replaces something. */
+const LABEL = "infra: destroys";
+
+/** Name of the artifact that holds a plan's digest. */
+export const artifactOf = (stack: string, head: string): string => `planned-${stack}-${head}`;
+
+class StepError extends Error {}
+
+type Values = Readonly<Record<string, string | undefined>>;
+
+export async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: Object.fromEntries(
+      [
+        "pull",
+        "stack",
+        "stacks",
+        "head",
+        "base",
+        "rendered",
+        "event",
+        "out",
+        "locks",
+        "folder",
+        "bucket",
+        "key",
+        "kms-key",
+        "planned",
+        "reviewed",
+        "fresh",
+      ].map((name) => [name, { type: "string" as const }]),
+    ),
+  });
+  const step = STEPS[positionals[0] ?? ""];
+  if (!step || positionals.length !== 1) {
+    process.stderr.write(`${USAGE}\n`);
+    process.exitCode = 2;
+    return;
+  }
+  try {
+    await step(values as Values);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
+  async post(values) {
+    const results: unknown = JSON.parse(readFileSync(need(values, "rendered"), "utf8"));
+    const stack = need(values, "stack");
+    const found = Array.isArray(results)
+      ? results.find((entry: unknown) => isObject(entry) && entry.stack === stack)
+      : undefined;
+    const bodies = isObject(found) && Array.isArray(found.bodies) ? found.bodies.map(String) : undefined;
+    if (!bodies) throw new StepError(`${need(values, "rendered")} holds nothing for stack ${stack}`);
+    const pull = pullOf(values);
+    const result = await new PlanComments(github(), pull).upsert(stack, bodies, need(values, "head"));
+    process.stdout.write(
+      result.superseded ? "a newer commit was pushed: nothing written\n" : `${JSON.stringify(result)}\n`,
+    );
+    if (!result.superseded && isObject(found) && found.destroys === true) {
+      await new PullRequests(github()).setLabel(pull, LABEL, true);
+    }
+  },
+
+  async memory(values) {
+    const pull = pullOf(values);
+    const body = await new PlanComments(github(), pull).firstBody(need(values, "stack"));
+    writeFileSync(need(values, "out"), body ?? "");
+  },
+
+  async decide(values) {
+    const event = JSON.parse(readFileSync(need(values, "event"), "utf8")) as CommentEvent;
+    const octokit = github();
+    const pulls = new PullRequests(octokit);
+    const pull = { ...repository(), number: event.issue.number };
+    const decision = await decide(event, {
+      stacks: need(values, "stacks").split(","),
+      repository: repository(),
+      pulls,
+      ...(values.locks === undefined ? {} : { locks: new StackLocks(new DynamoDBClient({}), values.locks) }),
+      run: Number(process.env.GITHUB_RUN_ID),
+      plannedOf: (_, stack, head) => plannedFrom(octokit, stack, head),
+    });
+    writeFileSync(need(values, "out"), JSON.stringify(decision));
+    if (decision.kind !== "ignore") await pulls.react(pull, event.comment.id, decision.reaction);
+    if (decision.kind === "answer") await new PlanComments(octokit, pull).reply(decision.text);
+    output({
+      kind: decision.kind,
+      stacks: JSON.stringify(
+        decision.kind === "plan"
+          ? decision.stacks
+          : decision.kind === "apply"
+            ? [decision.planned.stack]
+            : decision.kind === "unlock"
+              ? [decision.stack]
+              : [],
+      ),
+      head: "facts" in decision ? decision.facts.headSha : "",
+      base: "facts" in decision ? decision.facts.baseSha : "",
+    });
+    if (decision.kind === "apply") writeFileSync(`${need(values, "out")}.planned`, JSON.stringify(decision.planned));
+  },
+
+  async inspect(values) {
+    const stack = need(values, "stack");
+    inspectStack(stack, readFolder(need(values, "folder")), {
+      bucket: need(values, "bucket"),
+      key: need(values, "key"),
+    });
+  },
+
+  async pack(values) {
+    const { bytes, planned } = packBundle(
+      { stack: need(values, "stack"), head: need(values, "head"), base: need(values, "base") },
+      readFolder(need(values, "folder")),
+    );
+    await new S3BundleStore(new S3Client({}), need(values, "bucket"), need(values, "kms-key")).put(planned, bytes);
+    writeFileSync(need(values, "out"), JSON.stringify(planned));
+  },
+
+  async open(values) {
+    const planned = readPlanned(readFileSync(need(values, "planned")));
+    if (!planned) throw new StepError(`${need(values, "planned")} is not what a plan job writes`);
+    const bytes = await new S3BundleStore(new S3Client({}), need(values, "bucket"), "").get(planned);
+    const folder = need(values, "folder");
+    mkdirSync(folder, { recursive: true });
+    writeFolder(folder, openBundle(bytes, planned));
+  },
+
+  async same(values) {
+    const fresh = parsePlan(readFileSync(need(values, "fresh"), "utf8"), "the fresh plan");
+    const reviewed =
+      values.reviewed === undefined ? undefined : parsePlan(readFileSync(values.reviewed, "utf8"), "the reviewed plan");
+    const digest = digestOfPlan(fresh);
+    const nothing = digest === digestOfPlan({ ...fresh, resource_changes: [], output_changes: {} });
+    output({
+      verdict: nothing ? "nothing" : reviewed && digestOfPlan(reviewed) === digest ? "same" : "different",
+      digest,
+    });
+  },
+
+  async take(values) {
+    const [stack, head, run] = [need(values, "stack"), need(values, "head"), Number(process.env.GITHUB_RUN_ID)];
+    const locks = new StackLocks(new DynamoDBClient({}), need(values, "locks"));
+    if (values.pull !== undefined && values.pull !== "") await locks.release(stack, Number(values.pull));
+    const taken = await locks.acquire({ stack, pull: 0, head, who: process.env.GITHUB_ACTOR ?? "", run });
+    if (!taken.acquired)
+      throw new StepError(
+        `${stack} is locked by ${taken.holder ? `#${taken.holder.pull} (${taken.holder.who})` : "somebody"}`,
+      );
+  },
+
+  async planned(values) {
+    const found = await plannedFrom(github(), need(values, "stack"), need(values, "head"));
+    if (found) writeFileSync(need(values, "out"), JSON.stringify(found));
+    output({ found: String(found !== undefined) });
+  },
+
+  async finish(values) {
+    await new StackLocks(new DynamoDBClient({}), need(values, "locks")).finish(
+      need(values, "stack"),
+      Number(process.env.GITHUB_RUN_ID),
+    );
+  },
+
+  async release(values) {
+    const locks = new StackLocks(new DynamoDBClient({}), need(values, "locks"));
+    for (const stack of need(values, "stacks").split(",")) await locks.release(stack, Number(need(values, "pull")));
+  },
+};
+
+function need(values: Values, name: string): string {
+  const value = values[name];
+  if (value === undefined || value === "") throw new StepError(`--${name} is missing\n\n${USAGE}`);
+  return value;
+}
+
+function github(): Octokit {
+  const token = process.env.GITHUB_TOKEN;
+  if (!token) throw new StepError("GITHUB_TOKEN is not set");
+  return connect({
+    token,
+    ...(process.env.GITHUB_API_URL ? { baseUrl: process.env.GITHUB_API_URL } : {}),
+    onWait: (milliseconds, why) => process.stderr.write(`${why}: waiting ${Math.ceil(milliseconds / 1_000)} s\n`),
+  });
+}
+
+function repository(): { readonly owner: string; readonly repo: string } {
+  const [owner, repo] = (process.env.GITHUB_REPOSITORY ?? "").split("/");
+  if (!owner || !repo) throw new StepError("GITHUB_REPOSITORY is not set to OWNER/NAME");
+  return { owner, repo };
+}
+
+function pullOf(values: Values) {
+  const number = Number(need(values, "pull"));
+  if (!Number.isInteger(number) || number < 1) throw new StepError("--pull: a number is needed");
+  return { ...repository(), number };
+}
+
+function output(entries: Readonly<Record<string, string>>): void {
+  const file = process.env.GITHUB_OUTPUT;
+  const text = Object.entries(entries).map(([name, value]) => `${name}=${value.replace(/[\r\n]/g, " ")}\n`);
+  if (file) appendFileSync(file, text.join(""));
+}
+
+/** The digest that the plan job of this commit wrote down. The bundle itself can only be put by the trusted plan workflow. */
+async function plannedFrom(octokit: Octokit, stack: string, head: string): Promise<PlannedBundle | undefined> {
+  const { data } = await octokit.rest.actions.listArtifactsForRepo({
+    ...repository(),
+    name: artifactOf(stack, head),
+    per_page: 100,
+  });
+  const newest = data.artifacts
+    .filter((artifact) => !artifact.expired && (artifact.size_in_bytes ?? 0) < 100_000)
+    .sort((a, b) => b.id - a.id)[0];
+  if (!newest) return undefined;
+  const archive = await octokit.rest.actions.downloadArtifact({
+    ...repository(),
+    artifact_id: newest.id,
+    archive_format: "zip",
+  });
+  const file = [...readZip(Buffer.from(archive.data as ArrayBuffer)).values()][0];
+  const planned = file ? readPlanned(file) : undefined;
+  return planned?.stack === stack ? planned : undefined;
+}
+
+function readPlanned(bytes: Buffer): PlannedBundle | undefined {
+  const raw: unknown = JSON.parse(bytes.toString());
+  if (!isObject(raw)) return undefined;
+  const { stack, head, base, digest } = raw;
+  const hex = (text: unknown, length: number): text is string =>
+    typeof text === "string" && new RegExp(`^[0-9a-f]{${length}}$`).test(text);
+  return typeof stack === "string" && /^[a-z0-9-]+$/.test(stack) && hex(head, 40) && hex(base, 40) && hex(digest, 64)
+    ? { stack, head, base, digest }
+    : undefined;
+}
