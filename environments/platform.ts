@@ -130,6 +130,8 @@ export interface NamespaceQuota {
   readonly pods: number;
 }
 
+/** Databases, Redis and Kafka of a namespace that has them in pods: what dev's overlay runs, rounded up. */
+const LOCAL_STORES = { pods: 6, cpuMillicores: 800, memoryMib: 2048, memoryLimitMib: 3584 };
 /** Quotas leave room for this many times the services' own need: a rolling update or a blue-green twin, jobs and debugging. */
 const QUOTA_HEADROOM = 1.25;
 
@@ -178,7 +180,14 @@ function quota(environment: "prod" | "staging" | "dev"): NamespaceQuota {
         memoryLimit: sum.memoryLimit + pods * limits.memoryMib,
       };
     },
-    { pods: 0, cpu: 0, memory: 0, memoryLimit: 0 },
+    environment === "dev"
+      ? {
+          pods: LOCAL_STORES.pods,
+          cpu: LOCAL_STORES.cpuMillicores,
+          memory: LOCAL_STORES.memoryMib,
+          memoryLimit: LOCAL_STORES.memoryLimitMib,
+        }
+      : { pods: 0, cpu: 0, memory: 0, memoryLimit: 0 },
   );
   return {
     requestsCpu: `${Math.ceil((total.cpu * QUOTA_HEADROOM) / 1000)}`,

@@ -127,7 +127,7 @@ export class ZipFunction {
     if (tracing === "Active") grantTracing(this.role);
     key.grantDecrypt(this.role);
 
-    const asset = new Asset(scope, `asset.${id}`, { fileName: `${bundle.name}.zip`, content: bundle.zip });
+    const asset = bundleAsset(scope, id, bundle);
     const lambda = new AwsLambdaFunction(scope, `lambda_function.${id}`, {
       functionName,
       description: props.description,
@@ -197,6 +197,15 @@ export class ZipFunction {
       comparison: "GreaterThanThreshold",
     });
   }
+}
+
+/** The package of a function as part of the output, its source map beside it: inside it would cost every cold start its bytes. */
+export function bundleAsset(scope: Construct, id: string, bundle: LambdaBundle): Asset {
+  return new Asset(scope, `asset.${id}`, {
+    fileName: `${bundle.name}.zip`,
+    content: bundle.zip,
+    companions: { [`${bundle.name}.zip.map`]: bundle.sourceMap },
+  });
 }
 
 /** The variables by which Powertools is set up. */

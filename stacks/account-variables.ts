@@ -40,7 +40,7 @@ export function declareAccountVariables(scope: Construct, environment: Environme
       ],
     }),
     albCertificateArn: text(scope, "alb_certificate_arn", {
-      description: `ARN of the load balancer's certificate, issued by ACM in ${region} for domain_name.`,
+      description: `ARN of the load balancer's certificate, issued by ACM in ${region} for every name that visitors use: domain_name and, behind CloudFront, www.domain_name.`,
       validations: [certificateRule("alb_certificate_arn", region, "the load balancer's")],
     }),
     eksPublicAccessCidrs: list(scope, "eks_public_access_cidrs", {

@@ -182,6 +182,7 @@ export class PlatformStack extends ModularStack {
           elasticsearch: { image: IMAGES.elasticsearch, storageGib: settings.zipkin.storageGib },
         }),
       },
+      namespaces,
       dependsOn: [namespaces, karpenter, monitoringCrds],
     });
   }
@@ -195,7 +196,16 @@ export class PlatformStack extends ModularStack {
     const exec = {
       apiVersion: EXEC_API_VERSION,
       command: "aws",
-      args: ["eks", "get-token", "--output", "json", "--region", region, "--cluster-name", infra.text("eks_cluster_name")],
+      args: [
+        "eks",
+        "get-token",
+        "--output",
+        "json",
+        "--region",
+        region,
+        "--cluster-name",
+        infra.text("eks_cluster_name"),
+      ],
     };
     new KubernetesProvider(this, "kubernetes", { ...cluster, exec: [exec] });
     new HelmProvider(this, "helm", { kubernetes: { ...cluster, exec } });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { Browser, BrowserContext, Page } from "playwright-core";
-import { pauseEvent, resumeEvent } from "../../lambdas/shared/control";
+import { openEvent, pauseEvent, resumeEvent, setRate } from "../../lambdas/shared/control";
 import { chromiumPath, launchChromium } from "../../tools/local/chromium";
 import { type LocalRun, startLocal } from "../../tools/local/run";
 
@@ -22,6 +22,8 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
+const EVENTS = 50;
+
 /** The synthesized production stack of these sources, running, and a browser. */
 export async function startStage(): Promise<Stage> {
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
@@ -29,17 +31,23 @@ export async function startStage(): Promise<Stage> {
   execFileSync("node", ["tools/app/index.mjs"], { env: { ...process.env, CDKTF_OUTDIR: output }, stdio: "inherit" });
   const run = await startLocal({ stackDirectory: join(output, "stacks/prod"), maxEnvironments: 4 });
   const browser = await launchChromium();
-  let events = 0;
+  // Opened all at once: the edge follows its list of active events within ten seconds, which every test would wait for.
+  const pool = Array.from({ length: EVENTS }, (_, index) => `evt-${index + 1}`);
+  for (const eventId of pool) {
+    await openEvent(run.plane, eventId, { stripes: 1, lease: 1 });
+    await pauseEvent(run.plane, eventId);
+  }
+  await run.publish();
+  await untilEdge(run, pool[0] as string, 401);
   return {
     run,
     browser,
     openEvent: async (rate, ahead) => {
-      events += 1;
-      const eventId = `evt-${events}`;
-      await run.open(eventId, { batchSize: rate, stripes: 1, lease: 1 });
-      // Nobody is let in before the edge knows of the event, which may take ten seconds.
-      await pauseEvent(run.plane, eventId);
-      await untilEdge(run, eventId, 401);
+      const eventId = pool.shift();
+      if (eventId === undefined) {
+        throw new Error(`More than ${EVENTS} events are used: raise EVENTS`);
+      }
+      await setRate(run.plane, eventId, rate);
       await resumeEvent(run.plane, eventId);
       for (let visitor = 0; visitor < ahead; visitor += 1) {
         await assign(run, eventId);

@@ -13,7 +13,7 @@ import { command } from "../../tools/kube/build";
 import { schemaLocation } from "../../tools/kube/schemas";
 import { isWorkload, type KubernetesObject, named, ofKind } from "../tools/gitops/objects";
 import { admits } from "../tools/gitops/reachability";
-import { build, objectsOf, REPOSITORY } from "./overlays";
+import { build, buildIn, objectsOf, REPOSITORY } from "./overlays";
 
 const temporary = mkdtempSync(path.join(tmpdir(), "urr-gitops-"));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
@@ -61,6 +61,13 @@ describe.each(OVERLAYS.map((overlay) => [overlay.name, overlay] as const))(
       const { summary } = JSON.parse(stdout) as { summary: Record<string, number> };
       expect(summary).toEqual({ valid: objects.length, invalid: 0, errors: 0, skipped: 0 });
       expect(status).toBe(0);
+    });
+
+    it("is the same as kubectl's own kustomize makes it", () => {
+      const folder = path.join(REPOSITORY, "k8s/spring/overlays", name);
+      const { status, stdout } = spawnSync(command("kubectl"), ["kustomize", folder], { encoding: "utf8" });
+      expect(status).toBe(0);
+      expect(stdout).toBe(text);
     });
 
     it("runs each service by a Deployment or a Rollout, never by both", () => {
@@ -275,7 +282,7 @@ describe("a release", () => {
     expect(stderr).toBe("");
     expect(status).toBe(0);
     expect(differences(temporary, treeOf(temporary))).toEqual([]);
-    const rollout = named(objectsOf(build("prod", temporary)), "Rollout", "ticket-service");
+    const rollout = named(objectsOf(buildIn(temporary, "prod")), "Rollout", "ticket-service");
     expect(containersOf(rollout)[0]?.image).toBe(`${image}:1a2b3c4-20261121090000`);
     const tags = currentTags(treeOf(temporary).get("k8s/spring/overlays/prod/kustomization.yaml"));
     expect(tags.get("ticket-service")).toBe("1a2b3c4-20261121090000");

@@ -11,8 +11,17 @@ export const REPOSITORY = path.resolve(import.meta.dirname, "../..");
 /** Names of the overlays, for tables of tests. */
 export const OVERLAY_NAMES: readonly OverlayName[] = OVERLAYS.map(({ name }) => name);
 
+const built = new Map<OverlayName, string>();
+
 /** An overlay as Argo CD applies it: what kustomize makes of the committed files. */
-export function build(overlay: OverlayName, root = REPOSITORY): string {
+export function build(overlay: OverlayName): string {
+  const text = built.get(overlay) ?? buildIn(REPOSITORY, overlay);
+  built.set(overlay, text);
+  return text;
+}
+
+/** An overlay of another checkout. */
+export function buildIn(root: string, overlay: OverlayName): string {
   const folder = path.join(root, "k8s/spring/overlays", overlay);
   const { error, status, stderr, stdout } = spawnSync(command("kustomize"), ["build", folder], {
     encoding: "utf8",

@@ -47,7 +47,7 @@ import { describe, expect } from "vitest";
 import { clientSettings } from "../../tools/cloud/inventory";
 import type { Cloud } from "../../tools/cloud/simulators";
 
-type Step = (name: string, run: () => Promise<void>) => void;
+export type Step = (name: string, run: () => Promise<void>) => void;
 
 /** What the documents promise of each environment. Source: Infra analysis §1-1, §2-1 to §2-11. */
 const ENVIRONMENTS = [
@@ -165,7 +165,8 @@ function describeEnvironment(environment: (typeof ENVIRONMENTS)[number], cloudOf
         ];
       };
       expect(portsInto("redis")).toEqual(["6379-6379"]);
-      expect(portsInto("msk")).toEqual(["9098-9098"]);
+      // IAM clients use 9098; 2181 is the documented port of the coordinators, among the brokers only.
+      expect(portsInto("msk").sort()).toEqual(["2181-2181", "9098-9098"]);
       expect(portsInto("rds-proxy")).toEqual(["5432-5432"]);
     });
 
@@ -389,7 +390,8 @@ function describeEnvironment(environment: (typeof ENVIRONMENTS)[number], cloudOf
         const { Subnets = [] } = await ec2.send(new DescribeSubnetsCommand());
         const { SecurityGroups = [] } = await ec2.send(new DescribeSecurityGroupsCommand());
         const vpc = Vpcs.find(({ CidrBlock }) => CidrBlock === `${network}.0.0/16`);
-        const inVpc = <T extends { VpcId?: string }>(list: T[]) => list.filter(({ VpcId }) => VpcId === vpc?.VpcId);
+        const inVpc = <T extends { VpcId?: string | undefined }>(list: readonly T[]) =>
+          list.filter(({ VpcId }) => VpcId === vpc?.VpcId);
         const tagged = [vpc, ...own, ...inVpc(Subnets), ...inVpc(SecurityGroups)];
         for (const found of tagged) {
           const tags = Object.fromEntries((found?.Tags ?? []).map(({ Key = "", Value = "" }) => [Key, Value]));

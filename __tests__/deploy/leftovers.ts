@@ -32,7 +32,7 @@ import { ListQueuesCommand, SQSClient } from "@aws-sdk/client-sqs";
 import { clientSettings } from "../../tools/cloud/inventory";
 import type { Cloud } from "../../tools/cloud/simulators";
 
-type Tagged = { readonly Tags?: readonly { readonly Key?: string; readonly Value?: string }[] };
+type Tagged = { readonly Tags?: { Key?: string | undefined; Value?: string | undefined }[] | undefined };
 
 /** Names of an environment's resources that AWS still lists; what waits for its deletion (secrets, keys) does not count. */
 export async function leftovers(cloud: Cloud, prefix: string): Promise<string[]> {

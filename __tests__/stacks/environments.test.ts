@@ -185,3 +185,29 @@ describe("the app", () => {
     for (const { stack } of stacks.values()) expect(stack.dependencies).toEqual([]);
   });
 });
+
+describe("deployment packages", () => {
+  const zips = [...rendered("prod").files.keys()].filter((file) => file.endsWith(".zip"));
+
+  it("are those of the four functions", () => {
+    expect(zips.map((file) => file.split("/").at(-1)).sort()).toEqual([
+      "edge-queue-check.zip",
+      "ticket-worker.zip",
+      "vwr-api.zip",
+      "vwr-counter-advancer.zip",
+    ]);
+  });
+
+  it.each(zips)("%s has its source map beside it, naming sources of the project by relative paths", (file) => {
+    const map = JSON.parse(String(rendered("prod").files.get(`${file}.map`))) as { sources: string[] };
+    expect(map.sources.some((source) => source.includes("lambdas/") || source.endsWith("index.ts"))).toBe(true);
+    expect(map.sources.filter((source) => source.startsWith("/"))).toEqual([]);
+  });
+
+  it("hold no secret and no value of one", () => {
+    for (const [file, content] of rendered("prod").files) {
+      if (file.endsWith(".zip"))
+        expect(content.toString("latin1"), file).not.toMatch(/secret_string|BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}/);
+    }
+  });
+});

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { deflateSync, inflateSync } from "node:zlib";
 import { type BuildFailure, type BuildOptions, type BuildResult, buildSync, version as esbuildVersion } from "esbuild";
 import { BundleCache, digestOf, filesUnder } from "./cache";
 import { deterministicZip } from "./zip";
@@ -104,11 +105,14 @@ const FUNCTION_OPTIONS = {
 
 interface BuiltFile {
   readonly code: Buffer;
-  readonly sourceMap: string;
+  /** Deflated: it is ten times the code, and a synth that finds everything built never looks at it. */
+  readonly sourceMap: Buffer;
   readonly sources: readonly string[];
 }
 
 interface Built {
+  /** Digest of everything that went in. */
+  readonly key: string;
   readonly lambdas: Readonly<Record<string, BuiltFile>>;
   readonly zips: Readonly<Record<string, Buffer>>;
   readonly functions: Readonly<Record<string, CloudFrontFunctionBundle>>;
@@ -126,11 +130,17 @@ export function bundleLambdas(options: BundleOptions = {}): Record<RegionalLambd
 /** `edge-queue-check` with the configuration of one environment inside. */
 export function bundleEdge(config: EdgeConfig, options: BundleOptions = {}): LambdaBundle {
   const problems = configProblems(config);
-  const { lambdas } = build(options);
-  const zip = deterministicZip({
-    "config.json": Buffer.from(`${JSON.stringify(orderedConfig(config), undefined, 2)}\n`),
-    "index.js": lambdas[EDGE]?.code ?? Buffer.alloc(0),
-  });
+  const { key, lambdas } = build(options);
+  const configFile = `${JSON.stringify(orderedConfig(config), undefined, 2)}\n`;
+  const zip = cachedFile(
+    options,
+    digestOf([
+      [EDGE, key],
+      ["config.json", configFile],
+    ]),
+    () =>
+      deterministicZip({ "config.json": Buffer.from(configFile), "index.js": lambdas[EDGE]?.code ?? Buffer.alloc(0) }),
+  );
   if (zip.length > EDGE_ZIP_LIMIT_BYTES) {
     problems.push(edgeTooLarge(zip.length));
   }
@@ -150,23 +160,37 @@ export function bundleCloudFrontFunctions(
 function build(options: BundleOptions): Built {
   const root = options.root ?? projectRoot();
   const key = inputDigest(root);
-  const cacheFolder = options.cache ?? join(root, "node_modules/.cache/urr-infra/lambdas");
-  if (cacheFolder === false) {
-    return buildAll(root);
+  const cache = cacheOf(options);
+  if (cache === undefined) {
+    return { key, ...buildAll(root) };
   }
   const memoKey = `${root}\0${key}`;
   const known = inProcess.get(memoKey);
   if (known !== undefined) {
     return known;
   }
-  const cache = new BundleCache(cacheFolder);
   const stored = cache.read(key);
-  const built = stored === undefined ? buildAll(root) : unpack(stored);
+  const built = { key, ...(stored === undefined ? buildAll(root) : unpack(stored)) };
   if (stored === undefined) {
     cache.write(key, pack(built));
   }
   inProcess.set(memoKey, built);
   return built;
+}
+
+/** One file, from the cache if it is there. */
+function cachedFile(options: BundleOptions, key: string, make: () => Buffer): Buffer {
+  const cache = cacheOf(options);
+  const stored = cache?.read(key)?.file;
+  const file = stored ?? make();
+  if (stored === undefined) {
+    cache?.write(key, { file });
+  }
+  return file;
+}
+
+function cacheOf({ root = projectRoot(), cache }: BundleOptions): BundleCache | undefined {
+  return cache === false ? undefined : new BundleCache(cache ?? join(root, "node_modules/.cache/urr-infra/lambdas"));
 }
 
 /**
@@ -181,13 +205,14 @@ function inputDigest(root: string): string {
   return digestOf([
     ["esbuild", esbuildVersion],
     ["options", JSON.stringify([LAMBDA_OPTIONS, FUNCTION_OPTIONS])],
+    ["zip", deterministicZip.toString()],
     ["packages", readFileSync(lock)],
     ["tsconfig", existsSync(join(root, "tsconfig.json")) ? readFileSync(join(root, "tsconfig.json")) : ""],
     ...filesUnder(lambdas).map((file): [string, Buffer] => [file, readFileSync(join(lambdas, file))]),
   ]);
 }
 
-function buildAll(root: string): Built {
+function buildAll(root: string): Omit<Built, "key"> {
   const problems: string[] = [];
   const lambdas = buildLambdas(root, problems);
   const functions = buildFunctions(root, problems);
@@ -221,7 +246,8 @@ function buildLambdas(root: string, problems: string[]): Record<string, BuiltFil
   for (const name of names) {
     const sources = sourcesOf(result, name, problems);
     const code = outputOf(result, `${name}/index.js`);
-    files[name] = { code: Buffer.from(code), sourceMap: outputOf(result, `${name}/index.js.map`), sources };
+    const sourceMap = deflateSync(outputOf(result, `${name}/index.js.map`));
+    files[name] = { code: Buffer.from(code), sourceMap, sources };
   }
   return files;
 }
@@ -332,7 +358,9 @@ function toBundle(name: string, file: BuiltFile | undefined, zip: Buffer | undef
     sha256Base64: createHash("sha256").update(zip).digest("base64"),
     zipBytes: zip.length,
     sources: file.sources,
-    sourceMap: file.sourceMap,
+    get sourceMap() {
+      return inflateSync(file.sourceMap).toString();
+    },
   };
 }
 
@@ -373,7 +401,7 @@ function pack(built: Built): Record<string, Buffer> {
   const files: Record<string, Buffer> = { functions: Buffer.from(JSON.stringify(built.functions)) };
   for (const [name, file] of Object.entries(built.lambdas)) {
     files[`${name}.js`] = file.code;
-    files[`${name}.js.map`] = Buffer.from(file.sourceMap);
+    files[`${name}.js.map`] = file.sourceMap;
     files[`${name}.sources`] = Buffer.from(JSON.stringify(file.sources));
   }
   for (const [name, zip] of Object.entries(built.zips)) {
@@ -382,7 +410,7 @@ function pack(built: Built): Record<string, Buffer> {
   return files;
 }
 
-function unpack(files: Record<string, Buffer>): Built {
+function unpack(files: Record<string, Buffer>): Omit<Built, "key"> {
   const lambdas: Record<string, BuiltFile> = {};
   const zips: Record<string, Buffer> = {};
   for (const [name, content] of Object.entries(files)) {
@@ -390,7 +418,7 @@ function unpack(files: Record<string, Buffer>): Built {
       const lambda = name.slice(0, -".js".length);
       lambdas[lambda] = {
         code: content,
-        sourceMap: files[`${name}.map`]?.toString() ?? "",
+        sourceMap: files[`${name}.map`] ?? deflateSync(""),
         sources: JSON.parse(files[`${lambda}.sources`]?.toString() ?? "[]") as string[],
       };
     } else if (name.endsWith(".zip")) {

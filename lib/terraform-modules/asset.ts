@@ -7,6 +7,12 @@ import { Construct, type IConstruct } from "constructs";
 export type AssetProps = {
   /** Name of the file in the output, without a folder (`function.zip`). */
   readonly fileName: string;
+  /**
+   * Files that lie beside it and that Terraform does not read, by name: the source map of a bundle.
+   *
+   * @default none
+   */
+  readonly companions?: Readonly<Record<string, string>>;
 } & ({ readonly content: Buffer | string } | { readonly source: string });
 
 const ASSET = Symbol.for("urr/terraform-modules/Asset");
@@ -27,6 +33,9 @@ export class Asset extends Construct {
 
   public readonly content: Buffer;
 
+  /** Everything to write, by path: the file and its companions. */
+  public readonly files: ReadonlyMap<string, Buffer>;
+
   /** SHA-256 of the content, in hexadecimal. */
   public readonly sha256: string;
 
@@ -43,7 +52,15 @@ export class Asset extends Construct {
     this.content = "content" in props ? Buffer.from(props.content) : readFileSync(props.source);
     this.sha256 = createHash("sha256").update(this.content).digest("hex");
     const stack = TerraformStack.of(this);
-    this.path = `assets/${stack.getLogicalId(this.node)}/${this.sha256.slice(0, 16)}/${this.fileName}`;
+    const folder = `assets/${stack.getLogicalId(this.node)}/${this.sha256.slice(0, 16)}`;
+    this.path = `${folder}/${this.fileName}`;
+    this.files = new Map([
+      [this.path, this.content],
+      ...Object.entries(props.companions ?? {}).map(([name, text]): [string, Buffer] => [
+        `${folder}/${name}`,
+        Buffer.from(text),
+      ]),
+    ]);
   }
 
   /** Base64 of the SHA-256 of the content, as `source_code_hash` wants it. */

@@ -270,7 +270,9 @@ export class ModularStack extends TerraformStack {
     const constructs = this.node.findAll().filter((construct) => TerraformStack.of(construct) === this);
     for (const construct of constructs) {
       if (Asset.isAsset(construct)) {
-        files.set(construct.path, construct.content);
+        for (const [path, content] of construct.files) {
+          files.set(path, content);
+        }
       }
     }
     const custom = constructs.filter((construct) => CUSTOM_SYNTHESIS in construct);

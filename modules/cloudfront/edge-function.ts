@@ -2,11 +2,11 @@ import { LambdaFunction } from "@cdktf/provider-aws/lib/lambda-function";
 import { dependable, Lazy } from "cdktf";
 import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
+import { bundleAsset } from "../../lib/lambda-function";
 import { VERSIONS } from "../../lib/life-cycle";
 import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
-import { Asset } from "../../lib/terraform-modules";
 import type { CloudfrontProps } from "./index";
 
 /** What the queue check needs of the distribution's properties. */
@@ -56,10 +56,7 @@ export class EdgeFunction {
       createLogGroup(scope, "edge_queue_check", { name, key }),
       createLogGroup(scope, "edge_queue_check_us_east_1", { name, key: usEast1Key, provider: usEast1 }),
     ];
-    const code = new Asset(scope, "asset.edge_queue_check", {
-      fileName: "edge-queue-check.zip",
-      content: edgeBundle.zip,
-    });
+    const code = bundleAsset(scope, "edge_queue_check", edgeBundle);
     const lambda = new LambdaFunction(scope, "lambda_function.edge_queue_check", {
       functionName: this.functionName,
       description: "Checks the tokens of the two queues before a request reaches the API",

@@ -87,9 +87,7 @@ export class ArgoCd extends Module {
       namespace,
       chart: {
         name: "argo-applications",
-        files: Object.fromEntries(
-          applications.map((file) => [`applications/${file}`, `argocd/applications/${file}`]),
-        ),
+        files: Object.fromEntries(applications.map((file) => [`applications/${file}`, `argocd/applications/${file}`])),
       },
       values: {},
       dependsOn: [argoCd],

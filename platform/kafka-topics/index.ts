@@ -43,7 +43,12 @@ const RULES: readonly Rule<KafkaTopicsProps>[] = [
   {
     property: "topics.config",
     given: ({ topics }) => topics.flatMap(({ config }) => Object.entries(config).flat()),
-    valid: ({ topics }) => topics.every(({ config }) => Object.entries(config).flat().every((text) => !/[\s,=]/.test(text))),
+    valid: ({ topics }) =>
+      topics.every(({ config }) =>
+        Object.entries(config)
+          .flat()
+          .every((text) => !/[\s,=]/.test(text)),
+      ),
     allowed: "keys and values without spaces, commas and equals signs",
     remedy: "kafka-configs.sh reads them as one list.",
   },

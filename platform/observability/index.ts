@@ -29,6 +29,9 @@ export interface ObservabilityProps {
   readonly prometheus: PrometheusSettings;
   readonly loki: LokiSettings;
   readonly zipkin: ZipkinProps;
+  /** What makes the namespace: all that dashboards wait for. */
+  readonly namespaces: ITerraformDependable;
+  /** What pods wait for. */
   readonly dependsOn?: ITerraformDependable[];
 }
 
@@ -111,7 +114,7 @@ export class Observability extends Module {
 
   /** One ConfigMap each, which Grafana's sidecar picks up. */
   private createDashboards(): void {
-    const { dependsOn = [], namespace } = this.props;
+    const { namespace, namespaces } = this.props;
     for (const fileName of kubernetesFiles("dashboards", ".json")) {
       const name = fileName.replace(/\.json$/, "");
       const id = name.replaceAll("-", "_");
@@ -127,7 +130,7 @@ export class Observability extends Module {
           annotations: { [DASHBOARD_FOLDER_ANNOTATION]: DASHBOARD_FOLDER },
         },
         data: { [fileName]: Fn.file(asset.path) },
-        dependsOn,
+        dependsOn: [namespaces],
       });
     }
   }

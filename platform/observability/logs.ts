@@ -34,6 +34,7 @@ export interface LokiValues {
   };
   readonly singleBinary: {
     readonly replicas: number;
+    readonly sidecar: boolean;
     readonly resources: ContainerResources;
     readonly persistence: { readonly storageClass: string; readonly size: string };
   };
@@ -64,7 +65,11 @@ export interface AlloyValues {
       readonly resources: readonly string[];
       readonly verbs: readonly string[];
     }[];
-    readonly clusterRules: readonly never[];
+    /** It may not be empty: the chart would write both lists as one and end it. */
+    readonly clusterRules: readonly {
+      readonly nonResourceURLs: readonly string[];
+      readonly verbs: readonly string[];
+    }[];
   };
   readonly serviceMonitor: { readonly enabled: boolean };
 }
@@ -97,7 +102,13 @@ export function lokiValues({ resources, retentionDays, storageClassName, storage
       compactor: { retention_enabled: true, delete_request_store: "filesystem" },
       analytics: { reporting_enabled: false },
     },
-    singleBinary: { replicas: 1, resources, persistence: { storageClass: storageClassName, size: `${storageGib}Gi` } },
+    singleBinary: {
+      replicas: 1,
+      // It would look for Loki's own alert rules in every namespace; there are none.
+      sidecar: false,
+      resources,
+      persistence: { storageClass: storageClassName, size: `${storageGib}Gi` },
+    },
     write: { replicas: 0 },
     read: { replicas: 0 },
     backend: { replicas: 0 },
@@ -182,7 +193,10 @@ export function alloyValues(): AlloyValues {
     },
     controller: { type: "daemonset", tolerations: [{ operator: "Exists" }] },
     // The chart's own rules read every Secret of the cluster.
-    rbac: { rules: [{ apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] }], clusterRules: [] },
+    rbac: {
+      rules: [{ apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] }],
+      clusterRules: [{ nonResourceURLs: ["/metrics"], verbs: ["get"] }],
+    },
     serviceMonitor: { enabled: true },
   };
 }

@@ -1,108 +1,95 @@
-// What cdktf.json runs. Node cannot run TypeScript by itself, and loading it through a compiler at every synth costs more than the
-// synth: this bundles main.ts once per change of its sources and runs the bundle. Plain JavaScript, because it runs before any loader.
+// What cdktf.json runs: `node tools/app/index.mjs [stack…]`, all stacks unless some are named. Node cannot run TypeScript by itself,
+// and loading it through a compiler at every synth costs more than the synth: main.ts is bundled once per change of its sources, and
+// what V8 compiled of the bundle is kept beside it. Plain JavaScript, because it runs before any loader.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { Script } from "node:vm";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const CACHE = path.join(ROOT, "node_modules/.cache/urr-infra/app");
 const INPUTS = path.join(CACHE, "inputs.json");
+/** Inputs that are no sources of main.ts: the compiler's options, the record of what is installed in node_modules, and the bundler. */
+const OTHER_INPUTS = [
+  "tsconfig.json",
+  "node_modules/.package-lock.json",
+  "tools/app/index.mjs",
+  "tools/app/bundle.mjs",
+];
+const KEPT_BUNDLES = 4;
 
-/** Hash of the files that went into the last bundle, or undefined if one of them is gone. */
-function hashOf(inputs) {
-  const hash = createHash("sha256").update(process.version).update(ROOT);
-  for (const input of inputs) {
-    const file = path.join(ROOT, input);
-    if (!existsSync(file)) return undefined;
-    hash.update(input).update("\0").update(readFileSync(file)).update("\0");
+/** Path without extension of the bundle of files with these contents. */
+function bundleOf(inputs) {
+  const hash = createHash("sha256").update(`${process.version}\0${process.arch}\0${ROOT}\0`);
+  for (const [name, content] of inputs) {
+    hash.update(`${name}\0${content.length}\0`).update(content);
   }
-  return hash.digest("hex").slice(0, 32);
+  return path.join(CACHE, hash.digest("hex").slice(0, 32));
 }
 
-/** The bundle that fits today's sources, if there is one. */
-function cachedBundle() {
-  if (!existsSync(INPUTS)) return undefined;
-  const hash = hashOf(JSON.parse(readFileSync(INPUTS, "utf8")));
-  const bundle = hash && path.join(CACHE, `${hash}.mjs`);
-  return bundle && existsSync(bundle) ? bundle : undefined;
+/** The file's content, or undefined if there is none. */
+function read(file, encoding) {
+  try {
+    return readFileSync(file, encoding);
+  } catch {
+    return undefined;
+  }
 }
 
-/** Bundles main.ts with cdktf and the provider classes in use. */
-async function bundle() {
-  const { build } = await import("esbuild");
-  const { metafile, outputFiles } = await build({
-    absWorkingDir: ROOT,
-    entryPoints: ["main.ts"],
-    bundle: true,
-    write: false,
-    metafile: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    external: ["esbuild"],
-    plugins: [withOwnUrls, withoutDeadWeight],
-    // cdktf is CommonJS and asks for require, __dirname and __filename.
-    banner: {
-      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url); const __dirname = import.meta.dirname; const __filename = import.meta.filename;',
-    },
-    logLevel: "error",
-  });
-  // Packages change only with the lock file, so it stands for all of them.
-  const inputs = [
-    ...Object.keys(metafile.inputs).filter(
-      (input) => !input.startsWith("node_modules/") && existsSync(path.join(ROOT, input)),
-    ),
-    "package-lock.json",
-    "tools/app/index.mjs",
-  ].sort();
-  const file = path.join(CACHE, `${hashOf(inputs)}.mjs`);
+/** The bundle that fits the files as they are now; made, if it is not there. */
+async function currentBundle() {
+  const names = read(INPUTS, "utf8");
+  const inputs = names && JSON.parse(names).map((name) => [name, read(path.join(ROOT, name))]);
+  const known = inputs?.every(([, content]) => content) && bundleOf(inputs);
+  const code = known && read(`${known}.cjs`, "latin1");
+  if (code) return { file: known, code };
+  const { bundle } = await import("./bundle.mjs");
+  const made = await bundle(ROOT);
+  const others = OTHER_INPUTS.map((name) => [name, readFileSync(path.join(ROOT, name))]);
+  const current = [...made.sources, ...others];
+  const file = bundleOf(current);
   mkdirSync(CACHE, { recursive: true });
-  writeWhole(file, outputFiles[0].contents);
-  writeWhole(INPUTS, JSON.stringify(inputs, null, 2));
-  return file;
+  prune();
+  writeWhole(`${file}.cjs`, made.code);
+  writeWhole(INPUTS, JSON.stringify(current.map(([name]) => name)));
+  return { file, code: made.code };
 }
 
-/** Leaves out what a synth never uses and pays for at every start: a stack trace for each token, and the archiver (zips are our own). */
-const withoutDeadWeight = {
-  name: "without-dead-weight",
-  setup(build) {
-    build.onResolve({ filter: /^archiver$/ }, () => ({ path: "archiver", namespace: "empty" }));
-    build.onLoad({ filter: /.*/, namespace: "empty" }, () => ({
-      contents: "module.exports = undefined;",
-      loader: "js",
-    }));
-    build.onLoad({ filter: /cdktf[\\/]lib[\\/]tokens[\\/]private[\\/]stack-trace\.js$/ }, () => ({
-      contents: "exports.captureStackTrace = () => [];",
-      loader: "js",
-    }));
-  },
-};
+/** Removes all but the newest bundles, for one more. */
+function prune() {
+  const ages = readdirSync(CACHE)
+    .filter((name) => name !== path.basename(INPUTS))
+    .map((name) => [name, statSync(path.join(CACHE, name), { throwIfNoEntry: false })?.mtimeMs ?? 0])
+    .sort(([, a], [, b]) => b - a);
+  for (const [name] of ages.slice(2 * (KEPT_BUNDLES - 1))) {
+    rmSync(path.join(CACHE, name), { force: true });
+  }
+}
 
-/** A source that asks where it lies means its own file, not the bundle. */
-const withOwnUrls = {
-  name: "with-own-urls",
-  setup(build) {
-    build.onLoad({ filter: /\.ts$/ }, ({ path: file }) => {
-      if (file.includes("node_modules")) return undefined;
-      const source = readFileSync(file, "utf8");
-      return { contents: source.replaceAll("import.meta.url", JSON.stringify(pathToFileURL(file).href)), loader: "ts" };
-    });
-  },
-};
-
-/** A reader of a half-written bundle would fail: write beside it, then rename. */
+/** Another process that reads while this one writes must find all of a file: write beside it, then rename. */
 function writeWhole(file, content) {
   const temporary = `${file}.${process.pid}`;
   writeFileSync(temporary, content);
   renameSync(temporary, file);
 }
 
-const { buildApp } = await import(pathToFileURL(cachedBundle() ?? (await bundle())).href);
+// A synth is over before optimized code pays for its compilation: V8 waits fifteen times as long with it.
+setFlagsFromString("--interrupt-budget=1000000");
+
 try {
-  buildApp().synth();
+  const { file, code } = await currentBundle();
+  const compiled = `${file}.v8`;
+  const script = new Script(code, { filename: `${file}.cjs`, cachedData: read(compiled) });
+  const app = { exports: {} };
+  script.runInThisContext()(createRequire(`${file}.cjs`), app, CACHE, `${file}.cjs`);
+  app.exports.buildApp(undefined, process.argv.slice(2)).synth();
+  // Only now does V8 know all functions that a synth calls.
+  if (script.cachedDataRejected !== false) writeWhole(compiled, script.createCachedData());
 } catch (error) {
-  // An error that lists problems is about the configuration and says all there is to say; anything else is a defect and needs its trace.
-  process.stderr.write(`${error?.problems ? error.message : (error?.stack ?? error)}\n`);
+  // Sources that cannot be bundled have been shown by esbuild. An error that lists problems is about the configuration and says all
+  // there is to say. Anything else is a defect and needs its trace.
+  if (!error?.errors) process.stderr.write(`${error?.problems ? error.message : (error?.stack ?? error)}\n`);
   process.exitCode = 1;
 }

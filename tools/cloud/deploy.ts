@@ -11,7 +11,6 @@ export interface DeployOptions {
 /** The first deploy of everything, as docs/bootstrap.md and docs/deploy.md describe it. */
 export async function deployAll(project: Project, options: DeployOptions = {}): Promise<void> {
   await deployBootstrap(project, options);
-  // Side by side: most of the time both wait for the provider's own delays.
   await deployStacks(project, ["staging", "prod"], options);
 }
 

@@ -30,6 +30,7 @@ export interface CommandResult {
   readonly status: number;
   /** Standard output and error, as they came. */
   readonly output: string;
+  readonly stdout: string;
 }
 
 /** Options of {@link Project.command}. */
@@ -133,10 +134,20 @@ export class Project {
     return this.command(command, args, options);
   }
 
-  /** Runs `cdktf deploy` without questions; throws if it fails. */
+  /**
+   * Runs `cdktf deploy` without questions, once per stack and side by side: most of the time each waits for the provider's own
+   * delays. Throws if one fails, after all have ended.
+   */
   async deploy(stacks: readonly string[], options: CommandOptions = {}): Promise<string> {
-    const parallelism = ["--parallelism", String(stacks.length), "--terraform-parallelism", String(PARALLELISM)];
-    return this.must(["deploy", ...stacks, "--auto-approve", "--skip-provider-lock", ...parallelism], options);
+    const flags = ["--auto-approve", "--skip-provider-lock", "--terraform-parallelism", String(PARALLELISM)];
+    if (stacks.length > 1) await this.must(["synth"], options);
+    const synthesized = stacks.length > 1 ? ["--skip-synth"] : [];
+    const results = await Promise.allSettled(
+      stacks.map((stack) => this.must(["deploy", stack, ...flags, ...synthesized], options)),
+    );
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
+    return results.map((result) => (result.status === "fulfilled" ? result.value : "")).join("\n");
   }
 
   /** Runs `cdktf diff`; throws if it fails. */
@@ -156,11 +167,11 @@ export class Project {
     return this.command("terraform", args, { ...options, cwd: this.stackDirectory(stack) });
   }
 
-  /** Runs Terraform in a stack's folder; throws if it fails. */
+  /** What Terraform prints in a stack's folder; throws if it fails. */
   async mustTerraform(stack: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
     const result = await this.terraform(stack, args, options);
     if (result.status !== 0) throw new CommandError(`terraform ${args.join(" ")} (${stack})`, result);
-    return result.output;
+    return result.stdout;
   }
 
   /** Runs a command with the cloud's environment. */
@@ -182,6 +193,7 @@ export class Project {
         },
       });
       let output = "";
+      let stdout = "";
       let line = "";
       const take = (text: string) => {
         output += text;
@@ -192,7 +204,11 @@ export class Project {
       };
       for (const stream of [child.stdout, child.stderr]) {
         const decoder = new StringDecoder("utf8");
-        stream.on("data", (chunk: Buffer) => take(decoder.write(chunk)));
+        stream.on("data", (chunk: Buffer) => {
+          const text = decoder.write(chunk);
+          if (stream === child.stdout) stdout += text;
+          take(text);
+        });
       }
       const end = () => {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
@@ -201,7 +217,7 @@ export class Project {
       child.once("error", reject);
       child.once("close", (status) => {
         kill?.removeEventListener("abort", end);
-        resolve({ status: status ?? 1, output: stripVTControlCharacters(output) });
+        resolve({ status: status ?? 1, output: stripVTControlCharacters(output), stdout });
       });
     });
   }

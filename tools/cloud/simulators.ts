@@ -63,6 +63,8 @@ export class Cloud {
     await Cloud.clear(directory);
     const python = installSimulators(progress);
     mkdirSync(path.join(directory, "tmp"), { recursive: true });
+    // Functions are unpacked below: without this, Node would find the checkout's package.json and take their code for ES modules.
+    writeFileSync(path.join(directory, "tmp/package.json"), "{}\n");
     const [ministack, moto, grafana] = await freePorts(PARTS.length);
     const ports = { ministack, moto, grafana } as Record<Part, number>;
     progress(`Starting the simulators on 127.0.0.1, ports ${Object.values(ports).join(", ")}`);

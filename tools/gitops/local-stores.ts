@@ -178,7 +178,15 @@ function topicsJob(replication: number): Manifest {
   return {
     apiVersion: "batch/v1",
     kind: "Job",
-    metadata: { name: TOPICS_JOB, labels: { app: TOPICS_JOB, tier: "data" } },
+    metadata: {
+      name: TOPICS_JOB,
+      labels: { app: TOPICS_JOB, tier: "data" },
+      // A job cannot be changed: Argo CD makes it anew at each sync.
+      annotations: {
+        "argocd.argoproj.io/hook": "Sync",
+        "argocd.argoproj.io/hook-delete-policy": "BeforeHookCreation",
+      },
+    },
     spec: {
       backoffLimit: 20,
       template: {

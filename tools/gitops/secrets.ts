@@ -66,7 +66,7 @@ export function generatedSecrets(overlay: Overlay): Manifest[] {
     apiVersion: "generators.external-secrets.io/v1alpha1",
     kind: "Password",
     metadata: { name: PASSWORD_GENERATOR },
-    spec: { length: PASSWORD_LENGTH, digits: 12, symbols: 0, noUpper: false, allowRepeat: true },
+    spec: { length: PASSWORD_LENGTH, digits: 12, symbols: 0, noUpper: false, allowRepeat: true, encoding: "raw" },
   };
   return [
     generator,

@@ -75,7 +75,6 @@ function baseFiles(): [string, string][] {
   const kustomization = {
     ...KUSTOMIZATION,
     resources: files.map(([path]) => path),
-    labels: [{ pairs: { "app.kubernetes.io/part-of": "urr" }, includeSelectors: false }],
   };
   return [["kustomization.yaml", yamlFile([kustomization])] as [string, string], ...files].map(([path, content]) => [
     `${folder}/${path}`,
@@ -93,6 +92,7 @@ function overlayFiles(overlay: Overlay, readFile: ReadFile): [string, string][] 
     ...KUSTOMIZATION,
     namespace: overlay.namespace,
     resources: ["../../base", ...resources.keys()],
+    labels: [{ pairs: { "app.kubernetes.io/part-of": "urr" } }],
     configMapGenerator: [{ name: configMapName(overlay), envs: ["config.env"] }],
     // Pods are replaced by their checksum annotation when settings change: the name can stay. Source: Infra analysis §3-3.
     generatorOptions: { disableNameSuffixHash: true },

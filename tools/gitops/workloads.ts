@@ -219,7 +219,12 @@ export function disruptionBudget({ minAvailable, name }: Service, overlay: Overl
     apiVersion: "policy/v1",
     kind: "PodDisruptionBudget",
     metadata: { name, labels: { app: name } },
-    spec: { minAvailable, selector: { matchLabels: selectorOf(name) } },
+    spec: {
+      minAvailable,
+      selector: { matchLabels: selectorOf(name) },
+      // A pod that is not ready serves nobody: it must not hold a node back.
+      unhealthyPodEvictionPolicy: "AlwaysAllow",
+    },
   };
 }
 

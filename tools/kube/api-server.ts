@@ -151,7 +151,12 @@ export class ApiServer {
   private run(name: "etcd" | "kube-apiserver", args: readonly string[]): void {
     const binary = command(name);
     const log = openSync(path.join(this.directory, `${name}.log`), "w");
-    this.processes.push(spawn(binary, args, { stdio: ["ignore", log, log], env: { PATH: process.env.PATH } }));
+    const child = spawn(binary, args, { stdio: ["ignore", log, log], env: { PATH: process.env.PATH } });
+    // Whoever started it may be ended without a chance to stop it.
+    const kill = () => child.kill("SIGKILL");
+    process.once("exit", kill);
+    child.once("exit", () => process.off("exit", kill));
+    this.processes.push(child);
     closeSync(log);
   }
 

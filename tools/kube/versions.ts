@@ -1,3 +1,4 @@
+import { CHARTS } from "../../environments/platform";
 import { VERSIONS } from "../../lib/life-cycle";
 
 /** Version of the API server, kubectl and the schemas: a patch of the cluster's minor version. tools/kube/go/go.mod names it too. */
@@ -29,7 +30,18 @@ export const CRD_SOURCES = {
     version: "v1.3.2",
     files: [
       "config/crds/bases/external-secrets.io_externalsecrets.yaml",
+      "config/crds/bases/external-secrets.io_clustersecretstores.yaml",
       "config/crds/bases/generators.external-secrets.io_passwords.yaml",
     ],
+  },
+  karpenter: {
+    module: "sigs.k8s.io/karpenter",
+    version: `v${CHARTS.karpenter.version}`,
+    files: ["pkg/apis/crds/karpenter.sh_nodepools.yaml"],
+  },
+  "prometheus-operator": {
+    module: "github.com/prometheus-operator/prometheus-operator",
+    version: "v0.85.0",
+    files: ["example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"],
   },
 } as const;

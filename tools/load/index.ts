@@ -10,7 +10,7 @@ const USAGE = `npm run load -- [options]: a crowd of visitors through the local 
   --arrival-ms N     within which they click (default: 1500)
   --rate N           let in per ten seconds (default: a fifth of the visitors)
   --sockets N        connections of the crowd (default: 200)
-  --environments N   most environments of one Lambda function (default: 16)
+  --environments N   most environments of one Lambda function (default: 8)
   --max-seconds N    the run fails if it takes longer (default: 300)
   --out DIR          write waiting-room-load.json and .svg there
   --json             one JSON object on the last line
@@ -25,7 +25,7 @@ async function main(args: readonly string[]): Promise<number> {
       "arrival-ms": { type: "string", default: "1500" },
       rate: { type: "string" },
       sockets: { type: "string", default: "200" },
-      environments: { type: "string", default: "16" },
+      environments: { type: "string", default: "8" },
       "max-seconds": { type: "string", default: "300" },
       out: { type: "string" },
       json: { type: "boolean", default: false },
@@ -67,6 +67,7 @@ function report(result: LoadResult): string {
     ["visitors", `${whole(result.visitors)}, ${whole(result.rate)} let in per 10 s`],
     ["machine", `${machine.cpus} x ${machine.model}, load average ${machine.loadAverage} before the run`],
     ["places given", `${whole(result.assignsPerSecond)}/s, all within ${result.arrivalSeconds} s`],
+    ["CPU per place", `${result.cpuMsPerAssign} ms, polls of those who wait included`],
     ["assign", `p50 ${result.assignP50Ms} ms, p99 ${result.assignP99Ms} ms`],
     ["check", `p50 ${result.checkP50Ms} ms, p99 ${result.checkP99Ms} ms, ${result.pollsPerVisitor} per visitor`],
     [

@@ -36,6 +36,8 @@ export interface LoadResult {
   readonly arrivalSeconds: number;
   readonly totalSeconds: number;
   readonly assignsPerSecond: number;
+  /** CPU time of the edge, the gateway and all function environments together, per place given: does not depend on what else the machine does. */
+  readonly cpuMsPerAssign: number;
   readonly assignP50Ms: number;
   readonly assignP99Ms: number;
   readonly checks: number;
@@ -77,8 +79,12 @@ export async function measureLoad(options: LoadOptions, log: (line: string) => v
     const loadAverage = loadavg()[0] ?? 0;
     let assignUsage: DatabaseUsage | undefined;
     let arrivedMs = 0;
+    let cpuMs = 0;
+    const cpuBefore = process.cpuUsage();
     const crowd = await sendCrowd(run.url, options, async (ms) => {
       arrivedMs = ms;
+      const { system, user } = process.cpuUsage(cpuBefore);
+      cpuMs = (system + user) / 1000;
       assignUsage = await run.usage();
       log(`${visitors} have a place after ${(ms / 1000).toFixed(1)} s`);
     });
@@ -102,6 +108,7 @@ export async function measureLoad(options: LoadOptions, log: (line: string) => v
       arrivalSeconds: round(arrivedMs / 1000),
       totalSeconds: round(lastMs / 1000),
       assignsPerSecond: Math.round(visitors / (arrivedMs / 1000)),
+      cpuMsPerAssign: round(cpuMs / visitors, 2),
       assignP50Ms: round(quantile(crowd.assigns, 0.5)),
       assignP99Ms: round(quantile(crowd.assigns, 0.99)),
       checks: crowd.checks.length,

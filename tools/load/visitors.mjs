@@ -54,6 +54,8 @@ async function crowd({ url, event, visitors, arrivalMs, sockets, maxSeconds, boo
     for (;;) {
       const answer = await timed(latencies, ...request);
       if (answer.status === 200) return { ...JSON.parse(answer.body), sentAt: answer.sentAt };
+      if (![429, 502, 503, 504].includes(answer.status))
+        throw new Error(`${request[1]} answered ${answer.status}: ${answer.body}`);
       turnedAway[answer.status] = (turnedAway[answer.status] ?? 0) + 1;
       if (performance.now() > deadline) throw new Error(`still ${answer.status} after ${maxSeconds} s: ${answer.body}`);
       const told = Number(answer.headers["retry-after"] ?? 2);
@@ -82,12 +84,17 @@ async function crowd({ url, event, visitors, arrivalMs, sockets, maxSeconds, boo
     if (number < bookings) await book(place.token);
   };
 
-  const book = async (token) => {
-    const turn = await ask("POST", `/api/v1/queue/${event}`, {}, "");
-    const cookie = `urr-vwr-token=${token}; urr-entry-token=${JSON.parse(turn.body).token}`;
-    const seats = await ask("GET", `/api/v1/seats/${event}`, { cookie });
-    if (seats.status !== 200) throw new Error(`seats answered ${seats.status} to an admitted visitor: ${seats.body}`);
-    booked += 1;
+  // One after the other: the edge has its own environments to start.
+  let booking = Promise.resolve();
+  const book = (token) => {
+    booking = booking.then(async () => {
+      const { token: entry } = await persist([], "POST", `/api/v1/queue/${event}`, {}, "");
+      await persist([], "GET", `/api/v1/seats/${event}`, {
+        cookie: `urr-vwr-token=${token}; urr-entry-token=${entry}`,
+      });
+      booked += 1;
+    });
+    return booking;
   };
 
   await Promise.all(Array.from({ length: visitors }, (_, number) => visit(number)));

@@ -44,6 +44,8 @@ describe.each(OVERLAYS.map((overlay) => [overlay.name, overlay] as const))("netw
   const policies = policiesOf(overlay);
   const pods = podsOf(overlay);
   const network = NETWORKS[overlay.name];
+  const inAws = (text: string, test: () => void) => network && it(text, test);
+  const inCluster = (text: string, test: () => void) => !network && it(text, test);
   const pod = (name: string): End => {
     const found = pods.get(name);
     if (!found) throw new Error(`no pod ${name}`);
@@ -150,7 +152,7 @@ describe.each(OVERLAYS.map((overlay) => [overlay.name, overlay] as const))("netw
     }
   });
 
-  it.runIf(network)("admits the load balancers where the catalogue says so", () => {
+  inAws("admits the load balancers where the catalogue says so", () => {
     const publicBalancer = address("ALB", `${network}.1.7`);
     const internalBalancer = address("NLB", `${network}.41.7`);
     const admitted = (from: End) =>
@@ -163,7 +165,7 @@ describe.each(OVERLAYS.map((overlay) => [overlay.name, overlay] as const))("netw
     expect(admitted(INTERNET)).toEqual([]);
   });
 
-  it.runIf(network)("opens the data stores of the environment to who uses them, both zones, and to nobody else", () => {
+  inAws("opens the data stores of the environment to who uses them, both zones, and to nobody else", () => {
     const databases = who(({ database }) => database !== undefined);
     for (const zone of [0, 1]) {
       const at = (tier: number) => address(`tier ${tier}`, `${network}.${tier + zone}.9`);
@@ -184,7 +186,7 @@ describe.each(OVERLAYS.map((overlay) => [overlay.name, overlay] as const))("netw
     }
   });
 
-  it.runIf(!network)("opens the namespace's own stores to who uses them, and to nobody else", () => {
+  inCluster("opens the namespace's own stores to who uses them, and to nobody else", () => {
     expect(reaching(pod("postgres"), 5432)).toEqual(who(({ database }) => database !== undefined));
     expect(reaching(pod("dragonfly"), 6379)).toEqual(who(({ redis }) => redis === true));
     expect(reaching(pod("kafka"), 9092)).toEqual(who(({ kafka }) => kafka !== undefined));

@@ -26,8 +26,10 @@ from ministack.services import (  # noqa: E402
     ec2,
     eks,
     elasticache,
+    lambda_svc,
     msk,
     rds,
+    secretsmanager,
     waf,
 )
 
@@ -178,6 +180,20 @@ def node_groups_keep_their_settings(original, cluster_name, body):
             group.pop("diskSize", None)
         return eks._json_resp(200, {"nodegroup": group})
     return status, headers, response
+
+
+# Lambda
+
+
+@corrects(lambda_svc, "_list_versions")
+def versions_have_arns_of_their_own(original, name, query_params):
+    """AWS: ListVersionsByFunction returns qualified ARNs; CloudFront takes no other."""
+    status, headers, body = original(name, query_params)
+    listed = json.loads(body)
+    for version in listed.get("Versions", []):
+        if not version["FunctionArn"].endswith(f":{version['Version']}"):
+            version["FunctionArn"] += f":{version['Version']}"
+    return status, headers, json.dumps(listed).encode()
 
 
 # MSK
@@ -363,6 +379,20 @@ def recovery_has_a_period(original, data):
     if recovery.get("PointInTimeRecoveryStatus") == "ENABLED":
         recovery["RecoveryPeriodInDays"] = 35
     return status, headers, json.dumps(described).encode()
+
+
+# Secrets Manager
+
+
+@corrects(secretsmanager, "_create_secret")
+def secrets_begin_without_a_version(original, data):
+    """AWS: a secret made without a value has no version; a first value leaves nothing behind that AWSPREVIOUS could name."""
+    status, headers, body = original(data)
+    secret = secretsmanager._secrets.get(data.get("Name"))
+    if status == 200 and secret is not None and not ("SecretString" in data or "SecretBinary" in data):
+        secret["Versions"].clear()
+        body = json.dumps({key: value for key, value in json.loads(body).items() if key != "VersionId"}).encode()
+    return status, headers, body
 
 
 # WAF

@@ -1,0 +1,223 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
+import type { RenderedStack } from "../../lib/terraform-modules";
+import { buildApp } from "../../main";
+import { ApiServer } from "../../tools/kube/api-server";
+import { crdFiles } from "../../tools/kube/build";
+import { outputsOf, PlatformWorkspace, releasesOf, renderCharts, stateOf } from "../stacks/platform-workspace";
+import { canRunTerraform } from "../support/real-terraform";
+
+/**
+ * Definitions of the custom resources that the platform's own charts hold, of the versions that are deployed. External Secrets' module
+ * is served up to 1.3.2 only: same API version, an earlier release. EC2NodeClass and TargetGroupBinding come in no Go module that
+ * can be had, so their objects are not checked here.
+ */
+const CRDS: readonly { readonly module: string; readonly files: readonly string[] }[] = [
+  { module: "sigs.k8s.io/karpenter@v1.14.1", files: ["pkg/apis/crds/karpenter.sh_nodepools.yaml"] },
+  {
+    module: "github.com/prometheus-operator/prometheus-operator@v0.93.1",
+    files: ["example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"],
+  },
+  {
+    module: "github.com/external-secrets/external-secrets@v1.3.2",
+    files: [
+      "config/crds/bases/external-secrets.io_clustersecretstores.yaml",
+      "config/crds/bases/external-secrets.io_secretstores.yaml",
+    ],
+  },
+];
+const UNCHECKED_KINDS = ["EC2NodeClass", "TargetGroupBinding"];
+
+interface Manifest {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly spec?: Readonly<Record<string, unknown>>;
+}
+
+const hasTerraform = canRunTerraform("platform stacks against an API server", ["helm", "kubernetes"]);
+const rendered = new Map(
+  buildApp()
+    .render()
+    .map((stack) => [stack.stack.node.id, stack]),
+);
+
+function stackOf(name: string): RenderedStack {
+  const found = rendered.get(name);
+  if (!found) throw new Error(`no stack ${name}`);
+  return found;
+}
+
+function moduleFiles(module: string, files: readonly string[]): string[] {
+  const { status, stderr, stdout } = spawnSync("go", ["mod", "download", "-json", module], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${module}: ${stderr}${stdout}`);
+  const { Dir } = JSON.parse(stdout) as { Dir: string };
+  return files.map((file) => path.join(Dir, file));
+}
+
+describe.skipIf(!hasTerraform).each(["staging", "prod"])(
+  "platform stack of %s and a real API server",
+  (environment) => {
+    const folder = mkdtempSync(path.join(tmpdir(), "urr-platform-server-"));
+    const searchPath = process.env.PATH;
+    let server: ApiServer;
+    let workspace: PlatformWorkspace;
+    let manifests: Manifest[];
+    let targets: string[];
+
+    beforeAll(async () => {
+      server = await ApiServer.start();
+      server.install([
+        ...CRDS.flatMap(({ files, module }) => moduleFiles(module, files)),
+        ...crdFiles("external-secrets"),
+        ...crdFiles("argo-cd"),
+      ]);
+      const kubeconfig = parse(readFileSync(server.kubeconfig, "utf8")) as {
+        clusters: { cluster: { server: string; "certificate-authority": string } }[];
+        users: { user: { token: string } }[];
+      };
+      const cluster = kubeconfig.clusters[0]?.cluster;
+      if (!cluster) throw new Error("the kubeconfig has no cluster");
+      // Stands for the AWS command line: the provider asks it for a token exactly as it would in AWS.
+      writeFileSync(
+        path.join(folder, "aws"),
+        `#!/bin/sh
+[ "$*" = "eks get-token --output json --region ap-northeast-2 --cluster-name eks_cluster_name" ] || exit 64
+echo '${JSON.stringify({
+          apiVersion: "client.authentication.k8s.io/v1beta1",
+          kind: "ExecCredential",
+          spec: {},
+          status: { token: kubeconfig.users[0]?.user.token },
+        })}'
+`,
+      );
+      chmodSync(path.join(folder, "aws"), 0o755);
+      process.env.PATH = `${folder}:${searchPath}`;
+
+      workspace = new PlatformWorkspace(
+        stackOf(`${environment}-platform`),
+        stateOf({
+          ...outputsOf(stackOf(environment)),
+          eks_cluster_endpoint: cluster.server,
+          eks_cluster_certificate_authority_data: readFileSync(cluster["certificate-authority"]).toString("base64"),
+        }),
+      );
+      workspace.init();
+      const plan = workspace.plan();
+      targets = plan.resource_changes
+        .filter(({ type }) => type.startsWith("kubernetes_"))
+        .map(({ address }) => `-target=${address}`);
+      manifests = Object.values(renderCharts(workspace, releasesOf(plan)))
+        .flatMap((text) => parseAllDocuments(text).map((document) => document.toJS() as Manifest | null))
+        .filter((manifest) => manifest !== null);
+    }, 600_000);
+
+    afterAll(async () => {
+      process.env.PATH = searchPath;
+      workspace?.dispose();
+      await server?.stop();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    function dryRun(manifest: unknown) {
+      return server.kubectl(["apply", "--server-side", "--dry-run=server", "-f", "-"], JSON.stringify(manifest));
+    }
+
+    it("applies everything that is not a Helm release, by a token from the exec command", () => {
+      const { status, stderr } = workspace.terraform("apply", "-auto-approve", "-input=false", "-no-color", ...targets);
+      expect(status, stderr).toBe(0);
+      expect(targets.length).toBeGreaterThan(12);
+    });
+
+    it("has nothing left to change: the server stores what was asked for", () => {
+      const { status, stderr, stdout } = workspace.terraform(
+        "plan",
+        "-detailed-exitcode",
+        "-input=false",
+        "-no-color",
+        ...targets,
+      );
+      expect(status, `${stdout}${stderr}`).toBe(0);
+    });
+
+    it("lets a quota and the default limits stand in the services' namespace", () => {
+      const namespace = environment === "prod" ? "urr-spring" : "urr-staging";
+      const quota = JSON.parse(
+        server.mustKubectl(["-n", namespace, "get", "resourcequota", "default", "-o", "json"]),
+      ) as {
+        spec: { hard: Record<string, string> };
+      };
+      expect(quota.spec.hard).toMatchObject({ "services.loadbalancers": "0", "services.nodeports": "0" });
+      server.mustKubectl(["-n", namespace, "get", "limitrange", "default"]);
+    });
+
+    it("makes every dashboard as a ConfigMap, whole", () => {
+      const { items } = JSON.parse(
+        server.mustKubectl(["-n", "monitoring", "get", "configmap", "-l", "grafana_dashboard=1", "-o", "json"]),
+      ) as { items: { data: Record<string, string> }[] };
+      const files = items.flatMap(({ data }) => Object.entries(data));
+      expect(files).toHaveLength(6);
+      for (const [file, content] of files)
+        expect(content).toBe(readFileSync(path.join("k8s/dashboards", file), "utf8"));
+    });
+
+    it("renders own charts that the server accepts, field by field", () => {
+      const checked = manifests.filter(({ kind }) => !UNCHECKED_KINDS.includes(kind));
+      const kinds = new Set(checked.map(({ kind }) => kind));
+      for (const kind of [
+        "NodePool",
+        "ClusterSecretStore",
+        "SecretStore",
+        "ExternalSecret",
+        "Application",
+        "PrometheusRule",
+        "Job",
+      ])
+        expect(kinds).toContain(kind);
+      for (const manifest of checked) {
+        const { status, stderr } = dryRun(manifest);
+        expect(status, `${manifest.kind} ${manifest.metadata.name}: ${stderr}`).toBe(0);
+        expect(stderr, manifest.metadata.name).not.toContain("would violate PodSecurity");
+      }
+    });
+
+    it("runs jobs as pods that the restricted profile admits", () => {
+      const jobs = manifests.filter(({ kind }) => kind === "Job");
+      expect(jobs).toHaveLength(2);
+      for (const { metadata, spec } of jobs) {
+        const { spec: pod } = spec?.["template"] as { spec: unknown };
+        const { status, stderr } = dryRun({ apiVersion: "v1", kind: "Pod", metadata, spec: pod });
+        expect(status, stderr).toBe(0);
+      }
+    });
+
+    it.each<[string, (pool: Record<string, never>) => unknown, string]>([
+      ["a misspelt field", (spec) => ({ ...spec, limmits: {} }), "limmits"],
+      [
+        "a consolidation that is no duration",
+        (spec) => ({ ...spec, disruption: { ...(spec["disruption"] as object), consolidateAfter: "soon" } }),
+        "consolidateAfter",
+      ],
+      [
+        "a requirement without values, by the definition's own CEL rule",
+        (spec) => {
+          const changed = structuredClone(spec) as unknown as {
+            template: { spec: { requirements: { values: string[] }[] } };
+          };
+          const [first] = changed.template.spec.requirements;
+          if (first) first.values = [];
+          return changed;
+        },
+        "must have a value",
+      ],
+    ])("fails on a NodePool with %s", (_, change, message) => {
+      const pool = manifests.find(({ kind }) => kind === "NodePool");
+      const { status, stderr } = dryRun({ ...pool, spec: change(pool?.spec as Record<string, never>) });
+      expect(status).not.toBe(0);
+      expect(stderr).toContain(message);
+    });
+  },
+);

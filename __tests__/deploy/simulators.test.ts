@@ -1,0 +1,217 @@
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { CloudFrontClient, ListFunctionsCommand } from "@aws-sdk/client-cloudfront";
+import {
+  AuthorizeSecurityGroupIngressCommand,
+  CreateManagedPrefixListCommand,
+  CreateSecurityGroupCommand,
+  DescribeSecurityGroupRulesCommand,
+  EC2Client,
+} from "@aws-sdk/client-ec2";
+import {
+  CreateWorkspaceCommand,
+  DeleteWorkspaceCommand,
+  DescribeWorkspaceCommand,
+  GrafanaClient,
+} from "@aws-sdk/client-grafana";
+import { DescribeConfigurationCommand, KafkaClient } from "@aws-sdk/client-kafka";
+import {
+  CreateSecretCommand,
+  ListSecretVersionIdsCommand,
+  SecretsManagerClient,
+} from "@aws-sdk/client-secrets-manager";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { clientSettings } from "../../tools/cloud/inventory";
+import { Cloud } from "../../tools/cloud/simulators";
+import { eventually } from "./world";
+
+const SIMULATORS = path.resolve(import.meta.dirname, "../../tools/cloud/simulators");
+
+let cloud: Cloud;
+let directory: string;
+
+beforeAll(async () => {
+  directory = mkdtempSync(path.join(tmpdir(), "urr-cloud-"));
+  cloud = await Cloud.up(directory, { owner: process.pid });
+});
+
+afterAll(async () => {
+  await cloud?.down();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe("the cloud", () => {
+  it("is found by a second start", async () => {
+    const again = await Cloud.up(directory);
+    expect(again.environment).toEqual(cloud.environment);
+  });
+
+  it("listens on 127.0.0.1 only", async () => {
+    const health = await cloud.health();
+    expect(health.every(({ url, healthy }) => healthy && url.startsWith("http://127.0.0.1:"))).toBe(true);
+  });
+
+  it.each(["supervisor", "ministack"])("leaves no process behind when %s is killed", async (victim) => {
+    const home = mkdtempSync(path.join(tmpdir(), "urr-cloud-"));
+    await Cloud.up(home, { owner: process.pid });
+    const { pid } = JSON.parse(readFileSync(path.join(home, "cloud.json"), "utf8")) as { pid: number };
+    const members = groupOf(pid);
+    expect(members.length).toBeGreaterThanOrEqual(4);
+    const killed =
+      victim === "supervisor" ? pid : members.find(({ command }) => command.includes(`simulate ${victim}`))?.pid;
+    process.kill(killed ?? 0, "SIGKILL");
+    await eventually("the group to end", async () => (groupOf(pid).length === 0 ? true : undefined), 20);
+    expect(await Cloud.find(home)).toBeUndefined();
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  it("ends with the process that owns it", async () => {
+    const home = mkdtempSync(path.join(tmpdir(), "urr-cloud-"));
+    const owner = spawn("sleep", ["600"]);
+    await Cloud.up(home, { owner: owner.pid ?? 0 });
+    owner.kill("SIGKILL");
+    await eventually("the cloud to end", async () => ((await Cloud.find(home)) === undefined ? true : undefined), 20);
+    rmSync(home, { recursive: true, force: true });
+  });
+});
+
+describe("the corrections", () => {
+  it("refuse any other version of the simulator", () => {
+    const result = spawnSync(pythonOf(), ["-c", WITH_OTHER_VERSION], { encoding: "utf8", cwd: SIMULATORS });
+    expect(result.status).not.toBe(0);
+    expect(result.stderr).toContain("given 1.5.34; the corrections");
+  });
+
+  it("each say what AWS does, and name a function that the simulator has", () => {
+    const source = readFileSync(path.join(SIMULATORS, "ministack_corrected.py"), "utf8");
+    const corrections = source.split("@corrects(").slice(1);
+    expect(corrections.length).toBeGreaterThan(20);
+    for (const correction of corrections) expect(correction).toMatch(/def \w+\([^)]*\):\n\s+"""AWS: .+"""/);
+  });
+
+  it("keep the prefix list of a security group's rule, and the tags of the list", async () => {
+    const ec2 = new EC2Client(clientSettings(cloud));
+    const { PrefixList } = await ec2.send(
+      new CreateManagedPrefixListCommand({
+        PrefixListName: "test",
+        AddressFamily: "IPv4",
+        MaxEntries: 1,
+        TagSpecifications: [{ ResourceType: "prefix-list", Tags: [{ Key: "Project", Value: "URR" }] }],
+      }),
+    );
+    expect(PrefixList?.Tags).toEqual([{ Key: "Project", Value: "URR" }]);
+    const { GroupId } = await ec2.send(new CreateSecurityGroupCommand({ GroupName: "test", Description: "test" }));
+    await ec2.send(
+      new AuthorizeSecurityGroupIngressCommand({
+        GroupId,
+        IpPermissions: [
+          {
+            IpProtocol: "tcp",
+            FromPort: 443,
+            ToPort: 443,
+            PrefixListIds: [{ PrefixListId: PrefixList?.PrefixListId }],
+          },
+        ],
+      }),
+    );
+    const { SecurityGroupRules = [] } = await ec2.send(
+      new DescribeSecurityGroupRulesCommand({ Filters: [{ Name: "group-id", Values: [GroupId ?? ""] }] }),
+    );
+    expect(SecurityGroupRules.filter(({ IsEgress }) => !IsEgress).map(({ PrefixListId }) => PrefixListId)).toEqual([
+      PrefixList?.PrefixListId,
+    ]);
+  });
+
+  it("answer for a Kafka configuration that is gone as AWS does", async () => {
+    const arn = "arn:aws:kafka:ap-northeast-2:123456789012:configuration/gone/0-0";
+    const error = await new KafkaClient(clientSettings(cloud))
+      .send(new DescribeConfigurationCommand({ Arn: arn }))
+      .catch((thrown) => thrown);
+    expect(error).toMatchObject({ name: "BadRequestException", $metadata: { httpStatusCode: 400 } });
+  });
+
+  it("give a secret without a value no version", async () => {
+    const client = new SecretsManagerClient(clientSettings(cloud));
+    await client.send(new CreateSecretCommand({ Name: "empty" }));
+    expect((await client.send(new ListSecretVersionIdsCommand({ SecretId: "empty" }))).Versions ?? []).toEqual([]);
+  });
+
+  it("leave the rest of the simulator as it is", async () => {
+    const { FunctionList } = await new CloudFrontClient(clientSettings(cloud)).send(new ListFunctionsCommand());
+    expect(FunctionList?.Quantity).toBe(0);
+  });
+});
+
+describe("the Grafana shim", () => {
+  const request = {
+    accountAccessType: "CURRENT_ACCOUNT",
+    permissionType: "CUSTOMER_MANAGED",
+    authenticationProviders: ["AWS_SSO"],
+    workspaceName: "urr",
+    workspaceDataSources: ["PROMETHEUS", "CLOUDWATCH"],
+  } as const;
+  const grafana = () => new GrafanaClient({ ...clientSettings(cloud, "grafana"), maxAttempts: 1 });
+
+  it("keeps what it was given until it is deleted", async () => {
+    const { workspace } = await grafana().send(
+      new CreateWorkspaceCommand({
+        ...request,
+        authenticationProviders: ["AWS_SSO"],
+        workspaceDataSources: ["PROMETHEUS", "CLOUDWATCH"],
+      }),
+    );
+    const workspaceId = workspace?.id ?? "";
+    expect((await grafana().send(new DescribeWorkspaceCommand({ workspaceId }))).workspace).toMatchObject({
+      name: "urr",
+      dataSources: ["PROMETHEUS", "CLOUDWATCH"],
+      status: "ACTIVE",
+    });
+    await grafana().send(new DeleteWorkspaceCommand({ workspaceId }));
+    await expect(grafana().send(new DescribeWorkspaceCommand({ workspaceId }))).rejects.toThrow(
+      `Workspace ${workspaceId} not found`,
+    );
+  });
+
+  it.each([
+    ["an unknown data source", { ...request, workspaceDataSources: ["PROMETHEUSES"] }, "allowed: "],
+    [
+      "a missing parameter",
+      { accountAccessType: "CURRENT_ACCOUNT", permissionType: "CUSTOMER_MANAGED" },
+      "authenticationProviders",
+    ],
+    ["an unknown parameter", { ...request, colour: "blue" }, "Unknown parameter in input: colour"],
+    ["a wrong type", { ...request, workspaceDataSources: "PROMETHEUS" }, "Invalid type"],
+  ])("fails on %s, as the service model says", async (_, body, message) => {
+    const response = await fetch(`${cloud.environment.AWS_ENDPOINT_URL_GRAFANA}/workspaces`, {
+      method: "POST",
+      body: JSON.stringify(body),
+    });
+    expect(response.status).toBe(400);
+    expect(response.headers.get("x-amzn-errortype")).toBe("ValidationException");
+    expect(((await response.json()) as { message: string }).message).toContain(message);
+  });
+});
+
+const WITH_OTHER_VERSION = `
+import importlib.metadata, runpy
+importlib.metadata.version = lambda name: "1.5.34"
+runpy.run_path("ministack_corrected.py")
+`;
+
+function pythonOf(): string {
+  const venvs = path.resolve(import.meta.dirname, "../../node_modules/.cache/urr-infra/simulators");
+  const complete = readdirSync(venvs).find((name) => existsSync(path.join(venvs, name, "complete")));
+  return path.join(venvs, complete ?? "", "bin/python");
+}
+
+/** Live processes of a process group. */
+function groupOf(group: number): { pid: number; command: string }[] {
+  const { stdout } = spawnSync("ps", ["-eo", "pid=,pgid=,stat=,command="], { encoding: "utf8" });
+  return stdout
+    .split("\n")
+    .map((line) => /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line))
+    .filter((found) => found !== null && Number(found[2]) === group && !found[3]?.startsWith("Z"))
+    .map((found) => ({ pid: Number(found?.[1]), command: found?.[4] ?? "" }));
+}

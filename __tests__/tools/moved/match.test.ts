@@ -1,0 +1,138 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { match, type Resource, readResources, UnreadableInputError } from "../../../tools/moved/match";
+
+const resource = (address: string, values: Record<string, unknown> = {}): Resource => ({
+  address,
+  type: address.replace(/\[.*$/, "").split(".").at(-2) ?? "",
+  values,
+});
+
+/** As the documented HCL names things: lists by count, one module per documented module. */
+const HCL = [
+  resource("module.vpc.aws_vpc.main", { id: "vpc-1", cidr_block: "10.0.0.0/16" }),
+  resource("module.vpc.aws_subnet.app[0]", { cidr_block: "10.0.10.0/24" }),
+  resource("module.vpc.aws_subnet.app[1]", { cidr_block: "10.0.11.0/24" }),
+  resource("module.rds.aws_db_instance.main", { identifier: "urr-prod-postgres" }),
+  resource('module.ecr.aws_ecr_repository.services["gateway-service"]', { name: "urr/gateway-service" }),
+  resource("module.s3.aws_s3_bucket.frontend", { bucket: "urr-prod-frontend-prod" }),
+  resource("module.s3.aws_s3_bucket_versioning.frontend", { bucket: "urr-prod-frontend-prod" }),
+  resource("module.vpc.aws_internet_gateway.this", { vpc_id: "vpc-1" }),
+];
+const OURS = [
+  resource("module.vpc.aws_vpc.main", { cidr_block: "10.0.0.0/16" }),
+  resource("module.vpc.aws_subnet.app_a", { cidr_block: "10.0.10.0/24" }),
+  resource("module.vpc.aws_subnet.app_c", { cidr_block: "10.0.11.0/24" }),
+  resource("module.rds.aws_db_instance.primary", { identifier: "urr-prod-postgres" }),
+  resource("module.ecr.aws_ecr_repository.gateway_service", { name: "urr/gateway-service" }),
+  resource("module.s3.aws_s3_bucket.frontend", { bucket: "urr-prod-frontend-prod" }),
+  resource("module.s3.aws_s3_bucket_versioning.frontend"),
+  resource("module.vpc.aws_internet_gateway.main"),
+  resource("module.waf.aws_wafv2_web_acl.main", { name: "urr-prod-waf" }),
+];
+
+describe("match", () => {
+  it("moves by type and physical name, keeps what agrees and tells what is new", () => {
+    expect(match(HCL, OURS)).toEqual({
+      same: [
+        "module.s3.aws_s3_bucket.frontend",
+        "module.s3.aws_s3_bucket_versioning.frontend",
+        "module.vpc.aws_vpc.main",
+      ],
+      moves: [
+        {
+          from: 'module.ecr.aws_ecr_repository.services["gateway-service"]',
+          to: "module.ecr.aws_ecr_repository.gateway_service",
+        },
+        { from: "module.rds.aws_db_instance.main", to: "module.rds.aws_db_instance.primary" },
+        { from: "module.vpc.aws_internet_gateway.this", to: "module.vpc.aws_internet_gateway.main" },
+        { from: "module.vpc.aws_subnet.app[0]", to: "module.vpc.aws_subnet.app_a" },
+        { from: "module.vpc.aws_subnet.app[1]", to: "module.vpc.aws_subnet.app_c" },
+      ],
+      ambiguous: [],
+      onlyInState: [],
+      onlyInPlan: ["module.waf.aws_wafv2_web_acl.main"],
+      atRisk: [],
+    });
+  });
+
+  it("never moves a resource onto one with another physical name", () => {
+    const result = match(
+      [resource("module.rds.aws_db_instance.main", { identifier: "urr-legacy" })],
+      [resource("module.rds.aws_db_instance.main", { identifier: "urr-prod-postgres" })],
+    );
+    expect(result.moves).toEqual([]);
+    expect(result.same).toEqual([]);
+    expect(result.onlyInState).toEqual(["module.rds.aws_db_instance.main"]);
+    expect(result.atRisk).toEqual(["module.rds.aws_db_instance.main"]);
+  });
+
+  it("tells who a resource could be instead of guessing", () => {
+    const rule = (name: string) => resource(`module.vpc.aws_route_table.${name}`, { tags: { Name: "urr-prod-app" } });
+    const result = match([rule("old")], [rule("app_a"), rule("app_c")]);
+    expect(result.moves).toEqual([]);
+    expect(result.ambiguous).toEqual([
+      {
+        from: "module.vpc.aws_route_table.old",
+        candidates: ["module.vpc.aws_route_table.app_a", "module.vpc.aws_route_table.app_c"],
+      },
+    ]);
+  });
+
+  it("gives every resource one fate, whatever the order", () => {
+    fc.assert(
+      fc.property(fc.shuffledSubarray(HCL), fc.shuffledSubarray(OURS), (state, planned) => {
+        const { ambiguous, moves, onlyInPlan, onlyInState, same } = match(state, planned);
+        const fates = [...same, ...moves.map(({ from }) => from), ...ambiguous.map(({ from }) => from), ...onlyInState];
+        expect(fates.sort()).toEqual(state.map(({ address }) => address).sort());
+        expect([...same, ...moves.map(({ to }) => to), ...onlyInPlan].sort()).toEqual(
+          planned.map(({ address }) => address).sort(),
+        );
+      }),
+    );
+  });
+});
+
+describe("readResources", () => {
+  const attributes = { name: "urr-prod-x.fifo" };
+
+  it("reads a state file, with index keys of both kinds and without data sources", () => {
+    const state = {
+      version: 4,
+      resources: [
+        { mode: "managed", module: "module.sqs", type: "aws_sqs_queue", name: "main", instances: [{ attributes }] },
+        {
+          mode: "managed",
+          type: "aws_subnet",
+          name: "app",
+          instances: [
+            { index_key: 0, attributes },
+            { index_key: "c", attributes },
+          ],
+        },
+        { mode: "data", type: "aws_caller_identity", name: "me", instances: [{ attributes }] },
+      ],
+    };
+    expect(readResources(state).map(({ address }) => address)).toEqual([
+      "module.sqs.aws_sqs_queue.main",
+      "aws_subnet.app[0]",
+      'aws_subnet.app["c"]',
+    ]);
+  });
+
+  it("reads what terraform show prints of a state and of a plan", () => {
+    const root_module = {
+      resources: [{ address: "aws_vpc.x", mode: "managed", type: "aws_vpc", values: {} }],
+      child_modules: [{ resources: [{ address: "module.a.aws_vpc.y", mode: "managed", type: "aws_vpc", values: {} }] }],
+    };
+    for (const input of [{ values: { root_module } }, { planned_values: { root_module } }]) {
+      expect(readResources(input).map(({ address }) => address)).toEqual(["aws_vpc.x", "module.a.aws_vpc.y"]);
+    }
+  });
+
+  it("fails on anything else, saying what to give", () => {
+    for (const input of [null, [], {}, { version: 3, resources: [] }])
+      expect(() => readResources(input)).toThrow(UnreadableInputError);
+    expect(() => readResources({})).toThrow("terraform show -json");
+  });
+});

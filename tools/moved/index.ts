@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { match, readResources } from "./match";
+
+const USAGE = `moved: give a state and a plan, both as JSON:
+
+  terraform state pull > state.json            # in the old configuration
+  npm run -s plan:offline -- prod > plan.json  # what these stacks would create
+  npm run -s moved -- state.json plan.json > cdktf.out/stacks/prod/moved.tf.json
+`;
+
+/** Prints `moved` blocks on standard output and what is left to decide on standard error. Exits 1 if a guarded resource is left. */
+function main(args: readonly string[]): number {
+  const [stateFile, planFile, ...others] = args;
+  if (stateFile === undefined || planFile === undefined || others.length > 0) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  try {
+    const result = match(read(stateFile), read(planFile));
+    process.stdout.write(`${JSON.stringify({ moved: result.moves }, null, 2)}\n`);
+    const say = (line: string) => process.stderr.write(`${line}\n`);
+    say(`${result.same.length} resources keep their address, ${result.moves.length} are moved.`);
+    for (const { candidates, from } of result.ambiguous) say(`decide: ${from} could be ${candidates.join(" or ")}`);
+    for (const address of result.onlyInState) say(`only in the state, the next apply destroys it: ${address}`);
+    say(`${result.onlyInPlan.length} resources are new.`);
+    for (const address of result.atRisk)
+      say(`at risk: ${address} holds data or an address; give it a place before you apply.`);
+    return result.atRisk.length > 0 ? 1 : 0;
+  } catch (error) {
+    process.stderr.write(`moved: ${error instanceof Error ? error.message : error}\n`);
+    return 2;
+  }
+}
+
+function read(file: string) {
+  try {
+    return readResources(JSON.parse(readFileSync(file, "utf8")));
+  } catch (error) {
+    throw new Error(`${file}: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+process.exitCode = main(process.argv.slice(2));

@@ -1,0 +1,195 @@
+import { GUARDED_TYPES } from "../guard/rules";
+
+/** A managed resource with what is known of it. */
+export interface Resource {
+  /** `module.vpc.aws_subnet.app["a"]`. */
+  readonly address: string;
+  readonly type: string;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** One `moved` block. */
+export interface Move {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** What became of every resource on either side. */
+export interface Match {
+  /** Addresses that both sides use for the same resource: nothing to do. */
+  readonly same: readonly string[];
+  readonly moves: readonly Move[];
+  /** Resources that cannot be told apart by name, with who they could be. */
+  readonly ambiguous: readonly { readonly from: string; readonly candidates: readonly string[] }[];
+  /** In the state only: the next apply destroys them. */
+  readonly onlyInState: readonly string[];
+  /** In the plan only: the next apply creates them. */
+  readonly onlyInPlan: readonly string[];
+  /** Guarded resources that a plan with these moves would still destroy or rename; they need a decision first. */
+  readonly atRisk: readonly string[];
+}
+
+/** What cannot be read as a state or a plan. */
+export class UnreadableInputError extends Error {
+  override readonly name = "UnreadableInputError";
+}
+
+/** Attributes that name a resource in AWS, where they are not the usual ones. */
+const IDENTITIES: Readonly<Record<string, readonly string[]>> = {
+  aws_cloudfront_distribution: ["aliases"],
+  aws_cloudwatch_event_target: ["rule", "target_id"],
+  aws_cloudwatch_metric_alarm: ["alarm_name"],
+  aws_db_instance: ["identifier"],
+  aws_ecr_lifecycle_policy: ["repository"],
+  aws_eks_addon: ["cluster_name", "addon_name"],
+  aws_eks_node_group: ["cluster_name", "node_group_name"],
+  aws_elasticache_replication_group: ["replication_group_id"],
+  aws_iam_role_policy: ["role", "name"],
+  aws_iam_role_policy_attachment: ["role", "policy_arn"],
+  aws_lambda_function: ["function_name"],
+  aws_msk_cluster: ["cluster_name"],
+  aws_prometheus_workspace: ["alias"],
+  aws_route53_record: ["name", "type"],
+  aws_subnet: ["cidr_block"],
+  aws_vpc: ["cidr_block"],
+  aws_vpc_endpoint: ["service_name"],
+};
+/** What names every other type, first match wins; buckets' settings are named by their bucket. */
+const USUAL_IDENTITIES: readonly (readonly string[])[] = [["name"], ["bucket"], ["function_name"], ["tags.Name"]];
+
+/**
+ * Finds for each resource of a state the one that the plan would create in its place: the same type and the same physical name, or
+ * the only one of its type in the same module. Never guesses: what two could be is told, not moved.
+ */
+export function match(state: readonly Resource[], planned: readonly Resource[]): Match {
+  const same: string[] = [];
+  const moves: Move[] = [];
+  const ambiguous: { from: string; candidates: string[] }[] = [];
+  const left = new Map(state.map((resource) => [resource.address, resource]));
+  const open = new Map(planned.map((resource) => [resource.address, resource]));
+  const settle = (from: Resource, to: Resource) => {
+    left.delete(from.address);
+    open.delete(to.address);
+    if (from.address === to.address) same.push(from.address);
+    else moves.push({ from: from.address, to: to.address });
+  };
+
+  const byName = groupBy([...open.values()], identityOf);
+  for (const [identity, olds] of groupBy([...left.values()], identityOf)) {
+    const news = byName.get(identity) ?? [];
+    const [from, to] = [olds[0], news[0]];
+    if (from && to && olds.length === 1 && news.length === 1) settle(from, to);
+    else
+      for (const old of olds)
+        if (news.length > 0) ambiguous.push({ from: old.address, candidates: news.map(({ address }) => address) });
+  }
+  const undecided = new Set(ambiguous.map(({ from }) => from));
+  // The same address with nothing that says otherwise is the same resource.
+  for (const resource of [...left.values()]) {
+    const other = open.get(resource.address);
+    if (other && !contradicts(resource, other)) settle(resource, other);
+  }
+  const bySingle = groupBy([...open.values()], moduleAndType);
+  for (const [key, olds] of groupBy([...left.values()], moduleAndType)) {
+    const [from, to] = [olds[0], bySingle.get(key)?.[0]];
+    const single = olds.length === 1 && bySingle.get(key)?.length === 1;
+    if (from && to && single && !undecided.has(from.address) && !contradicts(from, to)) settle(from, to);
+  }
+  const stillUndecided = ambiguous.filter(({ from }) => left.has(from));
+  const onlyInState = [...left.keys()].filter((address) => !stillUndecided.some(({ from }) => from === address)).sort();
+  return {
+    same: same.sort(),
+    moves: moves.sort((a, b) => (a.from < b.from ? -1 : 1)),
+    ambiguous: stillUndecided,
+    onlyInState,
+    onlyInPlan: [...open.keys()].sort(),
+    atRisk: [...left.values()]
+      .filter(({ type }) => GUARDED_TYPES[type] !== undefined)
+      .map(({ address }) => address)
+      .sort(),
+  };
+}
+
+/** The managed resources of a state file, of `terraform show -json` of a state, or of a plan. */
+export function readResources(input: unknown): Resource[] {
+  if (!isObject(input)) throw new UnreadableInputError("neither a state nor a plan: not a JSON object");
+  if (isObject(input.planned_values)) return resourcesOfModule(input.planned_values.root_module);
+  if (isObject(input.values)) return resourcesOfModule(input.values.root_module);
+  if (input.version === 4 && Array.isArray(input.resources)) return input.resources.flatMap(resourcesOfStateEntry);
+  throw new UnreadableInputError(
+    "neither a state nor a plan; give a state file of version 4, or what `terraform show -json` prints of a state or a plan",
+  );
+}
+
+function resourcesOfModule(module: unknown): Resource[] {
+  if (!isObject(module)) return [];
+  const own = list(module.resources)
+    .filter(({ mode }) => mode === "managed")
+    .map(({ address, type, values }) => ({
+      address: String(address),
+      type: String(type),
+      values: isObject(values) ? values : {},
+    }));
+  return [...own, ...list(module.child_modules).flatMap(resourcesOfModule)];
+}
+
+function resourcesOfStateEntry(entry: unknown): Resource[] {
+  if (!isObject(entry) || entry.mode !== "managed") return [];
+  const module = typeof entry.module === "string" ? `${entry.module}.` : "";
+  return list(entry.instances).map(({ attributes, index_key }) => ({
+    address: `${module}${entry.type}.${entry.name}${index_key === undefined ? "" : `[${JSON.stringify(index_key)}]`}`,
+    type: String(entry.type),
+    values: isObject(attributes) ? attributes : {},
+  }));
+}
+
+/** Type and physical name, or undefined if nothing known names the resource. */
+function identityOf({ type, values }: Resource): string | undefined {
+  const candidates = IDENTITIES[type] ? [IDENTITIES[type]] : USUAL_IDENTITIES;
+  for (const attributes of candidates) {
+    const parts = attributes.map((attribute) => at(values, attribute));
+    if (parts.every((part) => part !== undefined && part !== null && part !== "")) {
+      return JSON.stringify([
+        type,
+        attributes,
+        ...parts.map((part) => (Array.isArray(part) ? [...part].sort() : part)),
+      ]);
+    }
+  }
+  return undefined;
+}
+
+/** Whether both have physical names, and different ones. */
+function contradicts(a: Resource, b: Resource): boolean {
+  const [left, right] = [identityOf(a), identityOf(b)];
+  return left !== undefined && right !== undefined && left !== right;
+}
+
+function moduleAndType({ address, type }: Resource): string {
+  const module = /^(?:module\.[^.[]+(?:\[[^\]]*\])?\.)*/.exec(address)?.[0] ?? "";
+  return `${module}${type}`;
+}
+
+function groupBy(
+  resources: readonly Resource[],
+  key: (resource: Resource) => string | undefined,
+): Map<string, Resource[]> {
+  const groups = new Map<string, Resource[]>();
+  for (const resource of resources) {
+    const name = key(resource);
+    if (name !== undefined) groups.set(name, [...(groups.get(name) ?? []), resource]);
+  }
+  return groups;
+}
+
+function at(values: Readonly<Record<string, unknown>>, attribute: string): unknown {
+  return attribute.split(".").reduce<unknown>((value, key) => (isObject(value) ? value[key] : undefined), values);
+}
+
+function list(value: unknown): Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isObject) : [];
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
