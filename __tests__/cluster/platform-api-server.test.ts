@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -7,7 +7,7 @@ import { parse, parseAllDocuments } from "yaml";
 import type { RenderedStack } from "../../lib/terraform-modules";
 import { buildApp } from "../../main";
 import { ApiServer } from "../../tools/kube/api-server";
-import { crdFiles } from "../../tools/kube/build";
+import { command, crdFiles } from "../../tools/kube/build";
 import { outputsOf, PlatformWorkspace, releasesOf, renderCharts, stateOf } from "../stacks/platform-workspace";
 import { canRunTerraform } from "../support/real-terraform";
 
@@ -45,6 +45,26 @@ const rendered = new Map(
     .map((stack) => [stack.stack.node.id, stack]),
 );
 
+/**
+ * Stands for the quota controller, which is no part of an API server: it writes down what a quota admits, and the provider waits
+ * for that.
+ */
+const QUOTA_CONTROLLER = `
+const { execFileSync } = require("node:child_process");
+const [kubectl, kubeconfig] = process.argv.slice(1);
+const run = (...args) =>
+  execFileSync(kubectl, ["--kubeconfig", kubeconfig, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+setInterval(() => {
+  try {
+    for (const { metadata, spec, status } of JSON.parse(run("get", "resourcequota", "-A", "-o", "json")).items) {
+      if (status && status.hard) continue;
+      const patch = JSON.stringify({ status: { hard: spec.hard, used: {} } });
+      run("-n", metadata.namespace, "patch", "resourcequota", metadata.name, "--subresource=status", "--type=merge", "-p", patch);
+    }
+  } catch {}
+}, 500);
+`;
+
 function stackOf(name: string): RenderedStack {
   const found = rendered.get(name);
   if (!found) throw new Error(`no stack ${name}`);
@@ -67,6 +87,7 @@ describe.skipIf(!hasTerraform).each(["staging", "prod"])(
     let workspace: PlatformWorkspace;
     let manifests: Manifest[];
     let targets: string[];
+    let quotaController: ChildProcess | undefined;
 
     beforeAll(async () => {
       server = await ApiServer.start();
@@ -75,6 +96,9 @@ describe.skipIf(!hasTerraform).each(["staging", "prod"])(
         ...crdFiles("external-secrets"),
         ...crdFiles("argo-cd"),
       ]);
+      quotaController = spawn(process.execPath, ["-e", QUOTA_CONTROLLER, command("kubectl"), server.kubeconfig], {
+        stdio: "ignore",
+      });
       const kubeconfig = parse(readFileSync(server.kubeconfig, "utf8")) as {
         clusters: { cluster: { server: string; "certificate-authority": string } }[];
         users: { user: { token: string } }[];
@@ -117,6 +141,7 @@ echo '${JSON.stringify({
 
     afterAll(async () => {
       process.env.PATH = searchPath;
+      quotaController?.kill();
       workspace?.dispose();
       await server?.stop();
       rmSync(folder, { recursive: true, force: true });
@@ -188,7 +213,7 @@ echo '${JSON.stringify({
       const jobs = manifests.filter(({ kind }) => kind === "Job");
       expect(jobs).toHaveLength(2);
       for (const { metadata, spec } of jobs) {
-        const { spec: pod } = spec?.["template"] as { spec: unknown };
+        const pod = (spec as { template: { spec: unknown } }).template.spec;
         const { status, stderr } = dryRun({ apiVersion: "v1", kind: "Pod", metadata, spec: pod });
         expect(status, stderr).toBe(0);
       }

@@ -265,7 +265,7 @@ function terraform(
 async function must(cwd: string, args: readonly string[], environment: Record<string, string> = {}): Promise<string> {
   const result = await terraform(cwd, args, environment);
   if (result.status !== 0) throw new Error(`terraform ${args.join(" ")}:\n${result.output}`);
-  return result.output;
+  return result.stdout;
 }
 
 /** Brings a table into the state that Terraform had no time to write down. */

@@ -1,23 +1,16 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { DescribeDBInstancesCommand, RDSClient } from "@aws-sdk/client-rds";
-import {
-  DeleteObjectsCommand,
-  HeadObjectCommand,
-  ListBucketsCommand,
-  ListObjectVersionsCommand,
-  S3Client,
-} from "@aws-sdk/client-s3";
+import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deployBootstrap, deployStacks } from "../../tools/cloud/deploy";
 import { clientSettings } from "../../tools/cloud/inventory";
 import { Project } from "../../tools/cloud/project";
 import type { Cloud } from "../../tools/cloud/simulators";
-import { GUARDED_TYPES } from "../../tools/guard/rules";
+import { describeChange } from "./change";
 import { describeDeployed } from "./deployed";
-import { leftovers } from "./leftovers";
-import { plannedChanges, stateAddresses } from "./plan";
+import { plannedChanges } from "./plan";
+import { describeTeardown } from "./teardown";
 import { describeInUse } from "./use";
 import { BookingApi, previousCheckout, startCloud } from "./world";
 
@@ -77,8 +70,7 @@ describe("bootstrap, staging and prod, deployed by the cdktf CLI", () => {
       await deployStacks(project, ["staging", "prod"]);
       rmSync(previous.directory, { recursive: true, force: true });
       project = openProject();
-      project.edit("environments/bootstrap.ts", '  stateBackend: "local",', '  stateBackend: "s3",');
-      await deployStacks(project, ["bootstrap"]);
+      await deployBootstrap(project);
     }
   });
 
@@ -99,92 +91,14 @@ describe("bootstrap, staging and prod, deployed by the cdktf CLI", () => {
 describeDeployed(() => cloud, step);
 describeInUse(() => ({ cloud, booking }), step);
 
-describe("a realistic change", () => {
-  step("plans exactly what was changed, and applies it", async () => {
-    project.edit("environments/prod.ts", "maxSize: 5,", "maxSize: 6,");
-    project.edit("environments/prod.ts", "secretRotations: {},", "secretRotations: { jwt_secret: 1 },");
-    project.edit(
-      "stacks/prod.ts",
-      "    declareCoreOutputs(this, modules);",
-      `${QUEUE_ALARM}    declareCoreOutputs(this, modules);`,
-    );
-    project.append("lambdas/vwr-api/index.ts", 'console.info("a new release");');
-    expect(await plannedChanges(project, "prod")).toEqual(
-      [
-        "create module.sqs.aws_cloudwatch_metric_alarm.queue_depth",
-        "create+delete module.secrets.random_password.jwt_secret",
-        "create+delete module.secrets.aws_secretsmanager_secret_version.jwt_secret",
-        "update module.eks.aws_eks_node_group.initial",
-        "update module.lambda_vwr.aws_lambda_function.api",
-      ].sort(),
-    );
-    await deployStacks(project, ["prod"]);
-    expect(await plannedChanges(project, "prod")).toEqual([]);
-  });
-});
-
-describe("destroying prod", () => {
-  step("is refused before anything is touched, naming every guarded resource", async () => {
-    const before = await stateAddresses(project, "prod");
-    const result = await project.destroy("prod");
-    expect(result.status).not.toBe(0);
-    const guarded = before.filter((address) => GUARDED_TYPES[typeOf(address)] !== undefined);
-    expect(guarded.length).toBeGreaterThan(30);
-    for (const address of guarded) expect(result.output).toContain(`- ${address}: destroy loses`);
-    expect(await stateAddresses(project, "prod")).toEqual(before);
-    const { DBInstances = [] } = await new RDSClient(clientSettings(cloud)).send(new DescribeDBInstancesCommand());
-    expect(DBInstances.map((found) => found.DBInstanceIdentifier)).toContain("urr-prod-postgres");
-  });
-
-  step("works after the documented unprotect step, and leaves only what AWS keeps", async () => {
-    // docs/deploy.md, "Taking an environment down".
-    project.editAll("environments/prod.ts", "deletionProtection: true", "deletionProtection: false");
-    project.editAll("stacks/core-modules.ts", "deletionProtection: true", "deletionProtection: false");
-    await deployStacks(project, ["prod"]);
-    await emptyBuckets(["urr-prod-frontend-prod", "urr-prod-logs-prod"]);
-    const guarded = (await stateAddresses(project, "prod")).filter((address) => GUARDED_TYPES[typeOf(address)]);
-    const allowed = path.join(scratch, "allowed");
-    writeFileSync(allowed, `${guarded.join("\n")}\n`);
-    const result = await project.destroy("prod", { environment: { URR_GUARD_ALLOW_FILE: allowed } });
-    expect(result.status, result.output.slice(-4000)).toBe(0);
-    expect(await stateAddresses(project, "prod")).toEqual([]);
-    expect(await leftovers(cloud, "urr-prod")).toEqual([]);
-    const { Buckets = [] } = await new S3Client(clientSettings(cloud)).send(new ListBucketsCommand());
-    expect(Buckets.map(({ Name }) => Name)).toContain("urr-terraform-state-prod");
-  });
-});
-
-const QUEUE_ALARM = `    modules.sqs.alarms.add("queue_depth", {
-      name: \`\${prefix}-ticket-events-depth\`,
-      description: "More than a thousand ticket events wait.",
-      namespace: "AWS/SQS",
-      metricName: "ApproximateNumberOfMessagesVisible",
-      dimensions: { QueueName: modules.sqs.queueName },
-      statistic: "Maximum",
-      periodSeconds: 300,
-      threshold: 1000,
-      comparison: "GreaterThanThreshold",
-    });
-`;
+describeChange(() => project, step);
+describeTeardown(() => ({ cloud, project, scratch }), step);
 
 /** The checkout with the booking API's address where a real account has none: the internal load balancer answers there. */
 function openProject(checkout?: string): Project {
   const opened = Project.create(cloud.environment, path.join(scratch, "project"), checkout);
   for (const environment of ["staging", "prod"]) opened.setVariable(environment, "ticket_service_url", booking.url);
   return opened;
-}
-
-function typeOf(address: string): string {
-  return address.replace(/\[.*$/, "").split(".").at(-2) ?? "";
-}
-
-async function emptyBuckets(names: readonly string[]): Promise<void> {
-  const client = new S3Client(clientSettings(cloud));
-  for (const Bucket of names) {
-    const { DeleteMarkers = [], Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket }));
-    const Objects = [...Versions, ...DeleteMarkers].map(({ Key, VersionId }) => ({ Key, VersionId }));
-    if (Objects.length > 0) await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
-  }
 }
 
 /** Which part served how much, so that a reader knows what "deployed" means here. */

@@ -15,7 +15,14 @@ const ORIGIN_SECRET = "s".repeat(64);
 
 function bundleOf(bytes: number): CloudfrontProps["edgeBundle"] {
   const zip = Buffer.alloc(bytes, 1);
-  return { name: "edge-queue-check", zip, sha256Base64: "", zipBytes: zip.length, sources: [], sourceMap: "" };
+  return {
+    name: "edge-queue-check",
+    zip,
+    sha256Base64: "",
+    zipBytes: zip.length,
+    sources: [],
+    sourceMap: Buffer.alloc(0),
+  };
 }
 
 function keyIn(stack: TestStack, region: "home" | "us_east_1"): EncryptionKey {

@@ -113,7 +113,7 @@ export function predecessorsOf(environment: typeof PROD, type: string, name: str
 export function bundleOf(name: string): LambdaBundle {
   const zip = Buffer.from(`code of ${name}`);
   const sha256Base64 = createHash("sha256").update(zip).digest("base64");
-  return { name, zip, sha256Base64, zipBytes: zip.length, sources: [], sourceMap: "" };
+  return { name, zip, sha256Base64, zipBytes: zip.length, sources: [], sourceMap: Buffer.alloc(0) };
 }
 
 /** What an alarm watches and when it fires, in one object to compare. */

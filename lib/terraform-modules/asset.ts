@@ -12,7 +12,7 @@ export type AssetProps = {
    *
    * @default none
    */
-  readonly companions?: Readonly<Record<string, string>>;
+  readonly companions?: Readonly<Record<string, Buffer | string>>;
 } & ({ readonly content: Buffer | string } | { readonly source: string });
 
 const ASSET = Symbol.for("urr/terraform-modules/Asset");
@@ -49,16 +49,16 @@ export class Asset extends Construct {
       );
     }
     this.fileName = props.fileName;
-    this.content = "content" in props ? Buffer.from(props.content) : readFileSync(props.source);
+    this.content = "content" in props ? bytesOf(props.content) : readFileSync(props.source);
     this.sha256 = createHash("sha256").update(this.content).digest("hex");
     const stack = TerraformStack.of(this);
     const folder = `assets/${stack.getLogicalId(this.node)}/${this.sha256.slice(0, 16)}`;
     this.path = `${folder}/${this.fileName}`;
     this.files = new Map([
       [this.path, this.content],
-      ...Object.entries(props.companions ?? {}).map(([name, text]): [string, Buffer] => [
+      ...Object.entries(props.companions ?? {}).map(([name, content]): [string, Buffer] => [
         `${folder}/${name}`,
-        Buffer.from(text),
+        bytesOf(content),
       ]),
     ]);
   }
@@ -71,4 +71,9 @@ export class Asset extends Construct {
   public static isAsset(construct: IConstruct): construct is Asset {
     return ASSET in construct;
   }
+}
+
+/** Buffers are taken as they are: a stack's assets can be many megabytes. */
+function bytesOf(content: Buffer | string): Buffer {
+  return typeof content === "string" ? Buffer.from(content) : content;
 }

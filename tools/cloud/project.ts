@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -17,9 +18,8 @@ import { stripVTControlCharacters } from "node:util";
 import { withoutAws } from "./simulators";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
-/** What a synth needs of a checkout; account values, outputs and states stay behind. */
-const SOURCES = ["main.ts", "stacks", "modules", "environments", "lib", "lambdas", "web", "k8s", "tools", "cdktf.json"];
-const SOURCE_FILES = ["package.json", "package-lock.json", "tsconfig.json"];
+/** What of a checkout is no source: account values, outputs and states stay behind, tests and texts are not needed. */
+const LEFT_BEHIND = [".git", ".cache", "node_modules", "cdktf.out", "bootstrap", "__tests__", "docs"];
 /** As many as keep two cores busy while most calls wait; the provider's own waits dominate. */
 const PARALLELISM = 16;
 /** The Terraform that the npm scripts name: it refuses what the guard refuses. */
@@ -73,12 +73,12 @@ export class Project {
   static create(environment: Readonly<Record<string, string>>, directory?: string, checkout = ROOT): Project {
     const home = directory ?? mkdtempSync(path.join(tmpdir(), "urr-project-"));
     mkdirSync(home, { recursive: true });
-    for (const name of [...SOURCES, ...SOURCE_FILES]) {
-      const target = path.join(home, name);
-      rmSync(target, { recursive: true, force: true });
-      if (existsSync(path.join(checkout, name))) {
-        cpSync(path.join(checkout, name), target, { recursive: true, filter: (source) => !source.endsWith(".tfvars") });
-      }
+    const sources = readdirSync(checkout).filter((name) => !LEFT_BEHIND.includes(name));
+    const others = readdirSync(home).filter((name) => !LEFT_BEHIND.includes(name));
+    for (const name of others) rmSync(path.join(home, name), { recursive: true, force: true });
+    for (const name of sources) {
+      const filter = (source: string) => !source.endsWith(".tfvars");
+      cpSync(path.join(checkout, name), path.join(home, name), { recursive: true, filter });
     }
     const modules = path.join(home, "node_modules");
     if (!existsSync(modules)) symlinkSync(path.join(ROOT, "node_modules"), modules);

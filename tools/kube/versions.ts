@@ -31,6 +31,7 @@ export const CRD_SOURCES = {
     files: [
       "config/crds/bases/external-secrets.io_externalsecrets.yaml",
       "config/crds/bases/external-secrets.io_clustersecretstores.yaml",
+      "config/crds/bases/external-secrets.io_secretstores.yaml",
       "config/crds/bases/generators.external-secrets.io_passwords.yaml",
     ],
   },
@@ -41,7 +42,7 @@ export const CRD_SOURCES = {
   },
   "prometheus-operator": {
     module: "github.com/prometheus-operator/prometheus-operator",
-    version: "v0.85.0",
+    version: "v0.93.1",
     files: ["example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"],
   },
 } as const;

@@ -9,7 +9,7 @@ const USAGE = `npm run load -- [options]: a crowd of visitors through the local 
   --visitors N       how many (default: 1500; the opening of the documents has 15000)
   --arrival-ms N     within which they click (default: 1500)
   --rate N           let in per ten seconds (default: a fifth of the visitors)
-  --sockets N        connections of the crowd (default: 200)
+  --sockets N        connections of those who click, and as many of those who poll (default: 32)
   --environments N   most environments of one Lambda function (default: 8)
   --max-seconds N    the run fails if it takes longer (default: 300)
   --out DIR          write waiting-room-load.json and .svg there
@@ -24,7 +24,7 @@ async function main(args: readonly string[]): Promise<number> {
       visitors: { type: "string", default: "1500" },
       "arrival-ms": { type: "string", default: "1500" },
       rate: { type: "string" },
-      sockets: { type: "string", default: "200" },
+      sockets: { type: "string", default: "32" },
       environments: { type: "string", default: "8" },
       "max-seconds": { type: "string", default: "300" },
       out: { type: "string" },
@@ -74,7 +74,7 @@ function report(result: LoadResult): string {
       "let in",
       `${whole(result.admittedPerSecond)}/s on average, ${whole(result.busiestSecondAdmitted)} in the busiest second`,
     ],
-    ["order error", `p95 ${result.orderErrorP95Ms} ms`],
+    ["order error", `p95 ${result.orderErrorP95Ms} ms, ${whole(result.orderErrorP95Places)} places`],
     ["abandoned places", `${(result.abandonedShare * 100).toFixed(1)} %`],
     ["write units", `${whole(result.assignWriteUnits)} until all had a place, ${whole(result.writeUnits)} in all`],
     ["read units", `${whole(result.readUnits)}, ${result.readUnitsPerCheck} per check`],

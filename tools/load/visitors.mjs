@@ -12,7 +12,9 @@ process.once("message", async (options) => {
 process.on("disconnect", () => process.exit(0));
 
 async function crowd({ url, event, visitors, arrivalMs, sockets, maxSeconds, bookings }) {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: sockets });
+  // Those who poll have connections of their own: they do not stand in line behind those who have yet to click.
+  const clicks = new http.Agent({ keepAlive: true, maxSockets: sockets });
+  const polls = new http.Agent({ keepAlive: true, maxSockets: sockets });
   const base = new URL(url);
   const startedAt = performance.now();
   const deadline = startedAt + maxSeconds * 1000;
@@ -26,6 +28,7 @@ async function crowd({ url, event, visitors, arrivalMs, sockets, maxSeconds, boo
   const ask = (method, path, headers, body) =>
     new Promise((resolve, reject) => {
       let sentAt = performance.now();
+      const agent = path.includes("/assign/") ? clicks : polls;
       const request = http.request({ host: "127.0.0.1", port: base.port, agent, method, path, headers }, (answer) => {
         const chunks = [];
         answer.on("data", (chunk) => chunks.push(chunk));
@@ -98,6 +101,7 @@ async function crowd({ url, event, visitors, arrivalMs, sockets, maxSeconds, boo
   };
 
   await Promise.all(Array.from({ length: visitors }, (_, number) => visit(number)));
-  agent.destroy();
+  clicks.destroy();
+  polls.destroy();
   return { people, assigns, checks, turnedAway, booked };
 }

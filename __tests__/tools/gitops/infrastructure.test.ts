@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ENDPOINTS, GITOPS } from "../../../environments/gitops";
 import { SERVICES } from "../../../environments/services";
-import { serviceEnvironment } from "../../../tools/gitops/configuration";
+import { serviceEnvironment, sharedSettings } from "../../../tools/gitops/configuration";
 import { tierBlocks } from "../../../tools/gitops/network-policies";
 import { awsOf, OVERLAYS } from "../../../tools/gitops/overlay";
 import { expectReachable, expectUnreachable } from "../../support/network";
@@ -71,17 +71,14 @@ describe.each(ENVIRONMENTS)("the GitOps tree and the infrastructure of %s", (nam
     const versions = new Map(
       stack.find({ type: "aws_secretsmanager_secret_version" }).map((version) => {
         const [secret] = stack.referred(version, "secret_id");
-        return [
-          String(stack.resolve(secret as Resource, "name")),
-          JSON.stringify(stack.resolve(version, "secret_string")),
-        ];
+        return [String(stack.resolve(secret as Resource, "name")), String(stack.resolve(version, "secret_string"))];
       }),
     );
     const references = ofKind(additions(name), "ExternalSecret").flatMap(({ spec }) => spec.data);
     expect(references).toHaveLength(16);
     for (const { remoteRef } of references) {
       expect([...versions.keys()]).toContain(remoteRef.key);
-      expect(versions.get(remoteRef.key), remoteRef.key).toContain(remoteRef.property);
+      expect(versions.get(remoteRef.key), remoteRef.key).toContain(`"${remoteRef.property}":`);
     }
   });
 
@@ -108,6 +105,18 @@ describe.each(ENVIRONMENTS)("the GitOps tree and the infrastructure of %s", (nam
         expectUnreachable(stack, stack.at("module.alb.aws_lb.main"), nodes, service.port);
     },
   );
+
+  it("agree that data stores want TLS, and that services speak it", () => {
+    expect(stack.resolve(proxy, "require_tls")).toBe(true);
+    expect(stack.resolve(redis, "transit_encryption_enabled")).toBe(true);
+    expect(stack.resolve(kafka, "encryption_info.encryption_in_transit.client_broker")).toBe("TLS");
+    const settings = sharedSettings(overlay);
+    expect(settings.SPRING_DATA_REDIS_SSL_ENABLED).toBe("true");
+    expect(settings.SPRING_KAFKA_PROPERTIES_SECURITY_PROTOCOL).toBe("SASL_SSL");
+    for (const service of SERVICES.filter(({ database }) => database))
+      for (const { name: variable, value } of serviceEnvironment(service, overlay))
+        if (variable.endsWith("DATASOURCE_URL")) expect(value).toMatch(/\?sslmode=require$/);
+  });
 
   it("agree on what no pod may reach: the primary database past the proxy, Kafka without IAM, the other environment", () => {
     expectUnreachable(stack, nodes, stack.at("module.rds.aws_db_instance.primary"), 5432);

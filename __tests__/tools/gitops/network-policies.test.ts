@@ -78,6 +78,12 @@ describe.each(OVERLAYS.map((overlay) => [overlay.name, overlay] as const))("netw
     expect(admitted).toHaveLength(14);
   });
 
+  it("closes every pod in both directions by one policy, whatever the others say", () => {
+    const [closing, ...others] = policies.filter(({ metadata }) => metadata.name === "default-deny-all");
+    expect(others).toEqual([]);
+    expect(closing?.spec).toEqual({ podSelector: {}, policyTypes: ["Ingress", "Egress"] });
+  });
+
   it("denies everything to a pod that no other policy names", () => {
     const stranger = podIn(overlay.namespace, "stranger", { app: "stranger" });
     for (const { name, port } of SERVICES) {
