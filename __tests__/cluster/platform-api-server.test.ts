@@ -219,7 +219,7 @@ echo '${JSON.stringify({
       }
     });
 
-    it.each<[string, (pool: Record<string, never>) => unknown, string]>([
+    it.each<[string, (pool: Readonly<Record<string, unknown>>) => unknown, string]>([
       ["a misspelt field", (spec) => ({ ...spec, limmits: {} }), "limmits"],
       [
         "a consolidation that is no duration",
@@ -240,7 +240,7 @@ echo '${JSON.stringify({
       ],
     ])("fails on a NodePool with %s", (_, change, message) => {
       const pool = manifests.find(({ kind }) => kind === "NodePool");
-      const { status, stderr } = dryRun({ ...pool, spec: change(pool?.spec as Record<string, never>) });
+      const { status, stderr } = dryRun({ ...pool, spec: change(pool?.spec ?? {}) });
       expect(status).not.toBe(0);
       expect(stderr).toContain(message);
     });

@@ -59,7 +59,7 @@ describe.skipIf(!bin)("the job that makes databases, against PostgreSQL", () => 
   let server: ChildProcess;
 
   /** PostgreSQL refuses to run as root: then it runs as nobody. */
-  const asServer = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const asServer = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : undefined;
 
   function query(user: string, password: string, database: string, sql: string) {
     const { status, stderr, stdout } = spawnSync(
@@ -97,7 +97,7 @@ describe.skipIf(!bin)("the job that makes databases, against PostgreSQL", () => 
 
   beforeAll(async () => {
     mkdirSync(passwords);
-    if ("uid" in asServer) chownSync(folder, asServer.uid, asServer.gid);
+    if (asServer) chownSync(folder, asServer.uid, asServer.gid);
     chmodSync(folder, 0o755);
     const data = path.join(folder, "data");
     const made = spawnSync(

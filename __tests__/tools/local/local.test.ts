@@ -153,7 +153,7 @@ describe("the API", () => {
 });
 
 describe("time", () => {
-  it("lets in at the documented pace without anybody's doing", async () => {
+  it.concurrent("lets in at the documented pace without anybody's doing", async () => {
     await run.open("evt-pace", { batchSize: 1, stripes: 1, lease: 1 });
     const places = await Promise.all(
       [1, 2].map(async () => (await api("assign/evt-pace", { method: "POST", body: "{}" })).json()),
@@ -163,7 +163,7 @@ describe("time", () => {
     await expect.poll(async () => (await check()).admitted, { timeout: 40_000, interval: 500 }).toBe(true);
   });
 
-  it("takes tokens of a rotated secret without a restart, and those of the one before", async () => {
+  it.concurrent("takes tokens of a rotated secret without a restart, and those of the one before", async () => {
     const [name = ""] = Object.keys(run.deployment.secrets).filter((one) => one.endsWith("/vwr-token-secret"));
     const keyOf = () => {
       const version = run.secrets.get(name, "AWSCURRENT");
@@ -194,13 +194,13 @@ it("counts units and the hottest item on the database's wire", async () => {
 });
 
 it("stops without leaving anything behind", async () => {
-  const leftovers = () =>
-    readdirSync(tmpdir()).filter((name) => name.startsWith("urr-local-") && !name.startsWith("urr-local-test-"));
-  const before = leftovers();
+  const folders = () => readdirSync(tmpdir()).filter((name) => /^urr-local-[^-]+$/.test(name));
+  const before = new Set(folders());
   const own = await startLocal({ stackDirectory: join(output, "stacks/prod"), maxEnvironments: 1 });
-  expect(leftovers().length).toBe(before.length + 1);
+  const made = folders().filter((name) => !before.has(name));
+  expect(made.length).toBeGreaterThan(0);
   await own.stop();
-  expect(leftovers()).toEqual(before);
+  expect(folders().filter((name) => made.includes(name))).toEqual([]);
   await expect(fetch(own.url)).rejects.toThrow();
 });
 
