@@ -29,7 +29,8 @@ export async function startStage(): Promise<Stage> {
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
   const output = mkdtempSync(join(tmpdir(), "urr-browser-"));
   execFileSync("node", ["tools/app/index.mjs"], { env: { ...process.env, CDKTF_OUTDIR: output }, stdio: "inherit" });
-  const run = await startLocal({ stackDirectory: join(output, "stacks/prod"), maxEnvironments: 4 });
+  // One environment each: every one of the edge's keeps a list of active events of its own, up to ten seconds old.
+  const run = await startLocal({ stackDirectory: join(output, "stacks/prod"), maxEnvironments: 1 });
   const browser = await launchChromium();
   // Opened all at once: the edge follows its list of active events within ten seconds, which every test would wait for.
   const pool = Array.from({ length: EVENTS }, (_, index) => `evt-${index + 1}`);

@@ -94,12 +94,9 @@ describe("environment configuration", () => {
   it.each([
     [180, 0],
     [179, 1],
-  ])(
-    "takes a visibility timeout of %d s with %d problem(s): six times the function's 30 s is the boundary",
-    (visibilityTimeoutSeconds, count) => {
-      expect(environmentProblems([prodWith(() => ({ queue: { visibilityTimeoutSeconds } }))])).toHaveLength(count);
-    },
-  );
+  ])("takes a visibility timeout of %d s with %d problem(s): six times the function's 30 s is the boundary", (visibilityTimeoutSeconds, count) => {
+    expect(environmentProblems([prodWith(() => ({ queue: { visibilityTimeoutSeconds } }))])).toHaveLength(count);
+  });
 
   it("fails on networks that overlap and names both", () => {
     const overlapping: Environment = { ...staging, vpc: { ...staging.vpc, cidr: prod.vpc.cidr } };

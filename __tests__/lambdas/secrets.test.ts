@@ -151,12 +151,17 @@ describe("token secret", () => {
     expect([await verifyTicket(signed, ring), (await verifyTier1(token, ring)).ok]).toEqual([undefined, false]);
   });
 
-  it.each([undefined, "", "plain text", "null", "[]", '{"secret":5}', '{"key":"x"}'])(
-    "fails for a value that is %j without quoting it",
-    (value) => {
-      expect(() => secretField(value)).toThrow('Secret value must be a JSON object {"secret": "..."}');
-    },
-  );
+  it.each([
+    undefined,
+    "",
+    "plain text",
+    "null",
+    "[]",
+    '{"secret":5}',
+    '{"key":"x"}',
+  ])("fails for a value that is %j without quoting it", (value) => {
+    expect(() => secretField(value)).toThrow('Secret value must be a JSON object {"secret": "..."}');
+  });
 
   it("fails for a secret shorter than the hash", () => {
     expect(() => signingKey("v1", "x".repeat(31))).toThrow("at least 32 bytes, got 31");

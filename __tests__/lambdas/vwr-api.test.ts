@@ -539,19 +539,20 @@ describe("estimated wait", () => {
 });
 
 describe("failing DynamoDB", () => {
-  it.each(["throttle", "error-500", "lost-before"] as const)(
-    "answers 503 with a jittered Retry-After when the counters cannot be read: %s",
-    async (kind) => {
-      await open();
-      tables.fail("GetItem", kind, { times: 9 });
-      const early = await environment({ random: () => 0 }).assign(event);
-      expect(early).toMatchObject({ status: 503, body: { code: "UNAVAILABLE" }, headers: { "retry-after": "2" } });
-      tables.forget();
-      tables.fail("GetItem", kind, { times: 9 });
-      const late = await environment({ random: () => 0.999 }).assign(event);
-      expect(late.headers["retry-after"]).toBe("8");
-    },
-  );
+  it.each([
+    "throttle",
+    "error-500",
+    "lost-before",
+  ] as const)("answers 503 with a jittered Retry-After when the counters cannot be read: %s", async (kind) => {
+    await open();
+    tables.fail("GetItem", kind, { times: 9 });
+    const early = await environment({ random: () => 0 }).assign(event);
+    expect(early).toMatchObject({ status: 503, body: { code: "UNAVAILABLE" }, headers: { "retry-after": "2" } });
+    tables.forget();
+    tables.fail("GetItem", kind, { times: 9 });
+    const late = await environment({ random: () => 0.999 }).assign(event);
+    expect(late.headers["retry-after"]).toBe("8");
+  });
 
   it("goes on with a counters item of at most ten seconds while reads fail", async () => {
     await open();
@@ -628,19 +629,18 @@ describe("failing DynamoDB", () => {
 });
 
 describe("clocks", () => {
-  it.each([-300_000, 300_000])(
-    "lets in exactly whose turn it is on a machine whose clock is off by %i ms",
-    async (skewMs) => {
-      await open({ stripes: 1 });
-      const one = environment({ skewMs });
-      const first = await one.assign(event, { requestId: requestIdOf(1) });
-      const second = await one.assign(event, { requestId: requestIdOf(2) });
-      clock.pass(10_000);
-      await advance(tables, clock, 1);
-      expect((await one.check(event, requestIdOf(1), first.body.ticket)).body.admitted).toBe(true);
-      expect((await one.check(event, requestIdOf(2), second.body.ticket)).body.admitted).toBe(false);
-    },
-  );
+  it.each([
+    -300_000, 300_000,
+  ])("lets in exactly whose turn it is on a machine whose clock is off by %i ms", async (skewMs) => {
+    await open({ stripes: 1 });
+    const one = environment({ skewMs });
+    const first = await one.assign(event, { requestId: requestIdOf(1) });
+    const second = await one.assign(event, { requestId: requestIdOf(2) });
+    clock.pass(10_000);
+    await advance(tables, clock, 1);
+    expect((await one.check(event, requestIdOf(1), first.body.ticket)).body.admitted).toBe(true);
+    expect((await one.check(event, requestIdOf(2), second.body.ticket)).body.admitted).toBe(false);
+  });
 
   it("does not keep a stale counter longer when the wall clock jumps back", async () => {
     await open({ stripes: 1 });

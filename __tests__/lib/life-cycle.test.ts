@@ -24,13 +24,12 @@ describe("life cycle of pinned versions", () => {
     expect(PINNED_VERSIONS.find(({ product }) => product === "CDK for Terraform")?.version).toBe(dependencies.cdktf);
   });
 
-  it.each(PINNED_VERSIONS.filter(({ documented }) => documented !== undefined))(
-    "explains in the deviations why $product is $version and not $documented",
-    ({ version, documented = "" }) => {
-      const rows = readFileSync("docs/deviations.md", "utf8").split("\n");
-      expect(rows.filter((row) => row.includes(documented) && row.includes(version))).not.toEqual([]);
-    },
-  );
+  it.each(
+    PINNED_VERSIONS.filter(({ documented }) => documented !== undefined),
+  )("explains in the deviations why $product is $version and not $documented", ({ version, documented = "" }) => {
+    const rows = readFileSync("docs/deviations.md", "utf8").split("\n");
+    expect(rows.filter((row) => row.includes(documented) && row.includes(version))).not.toEqual([]);
+  });
 
   it.each([
     [WARNING_DAYS + 1, []],

@@ -43,12 +43,16 @@ describe("a description", () => {
     expect(problemsOf(description)).toEqual([]);
   });
 
-  it.each(["ticket-service's API", 'the "web"', "a > b", "서비스", "", "x".repeat(256)])(
-    "fails for %j, which EC2 refuses at apply",
-    (description) => {
-      expect(problemsOf(description).join()).toContain("description in security group urr-web: given ");
-    },
-  );
+  it.each([
+    "ticket-service's API",
+    'the "web"',
+    "a > b",
+    "서비스",
+    "",
+    "x".repeat(256),
+  ])("fails for %j, which EC2 refuses at apply", (description) => {
+    expect(problemsOf(description).join()).toContain("description in security group urr-web: given ");
+  });
 
   it("fails on the group itself, too", () => {
     expect(synthProblems((stack) => group(stack, "web", "CloudFront's peers"))).toHaveLength(1);

@@ -206,12 +206,15 @@ describe("api-gateway-vwr", () => {
       }
     });
 
-    it.each(["THROTTLED", "QUOTA_EXCEEDED", "DEFAULT_5XX", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT"])(
-      "say when to come back: %s",
-      (type) => {
-        expect((of(type).response_parameters as JsonObject)["gatewayresponse.header.Retry-After"]).toMatch(/^'\d+'$/);
-      },
-    );
+    it.each([
+      "THROTTLED",
+      "QUOTA_EXCEEDED",
+      "DEFAULT_5XX",
+      "INTEGRATION_FAILURE",
+      "INTEGRATION_TIMEOUT",
+    ])("say when to come back: %s", (type) => {
+      expect((of(type).response_parameters as JsonObject)["gatewayresponse.header.Retry-After"]).toMatch(/^'\d+'$/);
+    });
 
     it.each([
       ["THROTTLED", "429"],

@@ -221,14 +221,16 @@ describe.each([PROD, STAGING])("the waiting room's functions of $prefix", (envir
 describe("LambdaVwr", () => {
   const problemsWith = (overrides: Overrides) => synthProblems((stack) => buildServerless(stack, PROD, overrides));
 
-  it.each([[["*"]], [["https://urr.guru", "*"]], [["https://urr.guru/path"]], [[]]])(
-    "fails with the origins %j",
-    (corsAllowedOrigins) => {
-      const problems = problemsWith({ vwr: { corsAllowedOrigins } });
-      expect(problems).toHaveLength(1);
-      expect(problems[0]).toContain(`corsAllowedOrigins: given ${JSON.stringify(corsAllowedOrigins)}`);
-    },
-  );
+  it.each([
+    [["*"]],
+    [["https://urr.guru", "*"]],
+    [["https://urr.guru/path"]],
+    [[]],
+  ])("fails with the origins %j", (corsAllowedOrigins) => {
+    const problems = problemsWith({ vwr: { corsAllowedOrigins } });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toContain(`corsAllowedOrigins: given ${JSON.stringify(corsAllowedOrigins)}`);
+  });
 
   it.each([0, -1, 0.5])("fails with a batch of %d visitors", (counterBatchSize) => {
     const problems = problemsWith({ vwr: { counterBatchSize } });

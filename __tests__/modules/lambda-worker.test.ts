@@ -175,25 +175,19 @@ describe("LambdaWorker", () => {
     [1, 10],
     [11, 10],
     [1001, 1001],
-  ])(
-    "fails with a maximum concurrency of %d under a reserved concurrency of %d",
-    (maximumConcurrency, reservedConcurrentExecutions) => {
-      const problems = problemsWith({ worker: { maximumConcurrency, reservedConcurrentExecutions } });
-      expect(problems).toHaveLength(1);
-      expect(problems[0]).toContain("allowed: 2 to 1000, and not above reservedConcurrentExecutions.");
-    },
-  );
+  ])("fails with a maximum concurrency of %d under a reserved concurrency of %d", (maximumConcurrency, reservedConcurrentExecutions) => {
+    const problems = problemsWith({ worker: { maximumConcurrency, reservedConcurrentExecutions } });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toContain("allowed: 2 to 1000, and not above reservedConcurrentExecutions.");
+  });
 
   it.each([
     [2, 2],
     [10, 10],
     [1000, 1000],
-  ])(
-    "takes a maximum concurrency of %d under a reserved concurrency of %d",
-    (maximumConcurrency, reservedConcurrentExecutions) => {
-      expect(problemsWith({ worker: { maximumConcurrency, reservedConcurrentExecutions } })).toEqual([]);
-    },
-  );
+  ])("takes a maximum concurrency of %d under a reserved concurrency of %d", (maximumConcurrency, reservedConcurrentExecutions) => {
+    expect(problemsWith({ worker: { maximumConcurrency, reservedConcurrentExecutions } })).toEqual([]);
+  });
 
   it.each([
     ["memoryMib", 127, "128 to 10240 MiB"],

@@ -98,12 +98,14 @@ describe("monitoring: Prometheus and Grafana", () => {
     expect(stack.references(grafana, "role_arn")).toEqual([grafanaRole.address]);
   });
 
-  it.each(["aps:QueryMetrics", "aps:GetLabels", "aps:GetSeries", "aps:GetMetricMetadata"])(
-    "lets Grafana %s in this workspace",
-    (action) => {
-      expectGrant(stack, grafanaRole, action, prometheus);
-    },
-  );
+  it.each([
+    "aps:QueryMetrics",
+    "aps:GetLabels",
+    "aps:GetSeries",
+    "aps:GetMetricMetadata",
+  ])("lets Grafana %s in this workspace", (action) => {
+    expectGrant(stack, grafanaRole, action, prometheus);
+  });
 
   it("lets Grafana list workspaces and read CloudWatch, and write nothing", () => {
     expectGrant(stack, grafanaRole, "aps:ListWorkspaces", "*");

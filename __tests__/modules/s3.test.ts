@@ -52,35 +52,35 @@ describe("s3", () => {
     for (const { force_destroy } of Object.values(buckets)) expect(force_destroy).toBe(false);
   });
 
-  it.each(["frontend", "logs"])(
-    "protects the %s bucket: AES256 with a bucket key, versions, no public access, no ACLs",
-    (bucket) => {
-      const name = `s3_${bucket}`;
-      expect(resourcesOf(synthesized, "aws_s3_bucket_server_side_encryption_configuration")[name]?.rule).toEqual([
-        { apply_server_side_encryption_by_default: { sse_algorithm: "AES256" }, bucket_key_enabled: true },
-      ]);
-      expect(resourcesOf(synthesized, "aws_s3_bucket_versioning")[name]?.versioning_configuration).toEqual({
-        status: "Enabled",
-      });
-      expect(resourcesOf(synthesized, "aws_s3_bucket_public_access_block")[name]).toMatchObject({
-        block_public_acls: true,
-        block_public_policy: true,
-        ignore_public_acls: true,
-        restrict_public_buckets: true,
-      });
-      expect(resourcesOf(synthesized, "aws_s3_bucket_ownership_controls")[name]?.rule).toEqual({
-        object_ownership: "BucketOwnerEnforced",
-      });
-      expect(statementsOf(bucket)).toContainEqual({
-        Sid: "RefusePlainText",
-        Effect: "Deny",
-        Principal: "*",
-        Action: "s3:*",
-        Resource: [`\${aws_s3_bucket.${name}.arn}`, `\${aws_s3_bucket.${name}.arn}/*`],
-        Condition: { Bool: { "aws:SecureTransport": "false" } },
-      });
-    },
-  );
+  it.each([
+    "frontend",
+    "logs",
+  ])("protects the %s bucket: AES256 with a bucket key, versions, no public access, no ACLs", (bucket) => {
+    const name = `s3_${bucket}`;
+    expect(resourcesOf(synthesized, "aws_s3_bucket_server_side_encryption_configuration")[name]?.rule).toEqual([
+      { apply_server_side_encryption_by_default: { sse_algorithm: "AES256" }, bucket_key_enabled: true },
+    ]);
+    expect(resourcesOf(synthesized, "aws_s3_bucket_versioning")[name]?.versioning_configuration).toEqual({
+      status: "Enabled",
+    });
+    expect(resourcesOf(synthesized, "aws_s3_bucket_public_access_block")[name]).toMatchObject({
+      block_public_acls: true,
+      block_public_policy: true,
+      ignore_public_acls: true,
+      restrict_public_buckets: true,
+    });
+    expect(resourcesOf(synthesized, "aws_s3_bucket_ownership_controls")[name]?.rule).toEqual({
+      object_ownership: "BucketOwnerEnforced",
+    });
+    expect(statementsOf(bucket)).toContainEqual({
+      Sid: "RefusePlainText",
+      Effect: "Deny",
+      Principal: "*",
+      Action: "s3:*",
+      Resource: [`\${aws_s3_bucket.${name}.arn}`, `\${aws_s3_bucket.${name}.arn}/*`],
+      Condition: { Bool: { "aws:SecureTransport": "false" } },
+    });
+  });
 
   it("lets exactly one distribution read the frontend bucket, and nobody else", () => {
     expect(statementsOf("frontend").filter(({ Effect }) => Effect === "Allow")).toEqual([

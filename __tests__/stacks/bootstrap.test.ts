@@ -81,32 +81,33 @@ describe("the state buckets", () => {
     expect(names.sort()).toEqual(["urr-plan-bundles", "urr-terraform-state-prod", "urr-terraform-state-staging"]);
   });
 
-  it.each(["urr-terraform-state-prod", "urr-terraform-state-staging", "urr-plan-bundles"])(
-    "keep %s versioned, private and owned by the account",
-    (name) => {
-      const bucket = bucketNamed(name);
-      expect(stack.resolve(ofBucket("aws_s3_bucket_versioning", bucket), "versioning_configuration.status")).toBe(
-        "Enabled",
-      );
-      expect(stack.arguments(ofBucket("aws_s3_bucket_public_access_block", bucket))).toMatchObject({
-        block_public_acls: true,
-        block_public_policy: true,
-        ignore_public_acls: true,
-        restrict_public_buckets: true,
-      });
-      expect(stack.resolve(ofBucket("aws_s3_bucket_ownership_controls", bucket), "rule.object_ownership")).toBe(
-        "BucketOwnerEnforced",
-      );
-      expect(resourcePolicyOf(stack, bucket)).toContainEqual(
-        expect.objectContaining({
-          effect: "Deny",
-          principals: ["*"],
-          actions: ["s3:*"],
-          conditions: { Bool: { "aws:SecureTransport": "false" } },
-        }),
-      );
-    },
-  );
+  it.each([
+    "urr-terraform-state-prod",
+    "urr-terraform-state-staging",
+    "urr-plan-bundles",
+  ])("keep %s versioned, private and owned by the account", (name) => {
+    const bucket = bucketNamed(name);
+    expect(stack.resolve(ofBucket("aws_s3_bucket_versioning", bucket), "versioning_configuration.status")).toBe(
+      "Enabled",
+    );
+    expect(stack.arguments(ofBucket("aws_s3_bucket_public_access_block", bucket))).toMatchObject({
+      block_public_acls: true,
+      block_public_policy: true,
+      ignore_public_acls: true,
+      restrict_public_buckets: true,
+    });
+    expect(stack.resolve(ofBucket("aws_s3_bucket_ownership_controls", bucket), "rule.object_ownership")).toBe(
+      "BucketOwnerEnforced",
+    );
+    expect(resourcePolicyOf(stack, bucket)).toContainEqual(
+      expect.objectContaining({
+        effect: "Deny",
+        principals: ["*"],
+        actions: ["s3:*"],
+        conditions: { Bool: { "aws:SecureTransport": "false" } },
+      }),
+    );
+  });
 
   it.each(["prod", "staging"])("encrypt %s's states with AES256 and keep the last fifty versions", (name) => {
     const bucket = bucketNamed(`urr-terraform-state-${name}`);
@@ -468,14 +469,15 @@ describe("bad input", () => {
     );
   });
 
-  it.each(["/home/somebody/terraform.tfstate", "terraform.tfstate", "../../../state.json"])(
-    "fails with the local state path %s",
-    (localStatePath) => {
-      expect(problemsOf({ configuration: { ...bootstrap, localStatePath } }).join("\n")).toContain(
-        `localStatePath: given "${localStatePath}"`,
-      );
-    },
-  );
+  it.each([
+    "/home/somebody/terraform.tfstate",
+    "terraform.tfstate",
+    "../../../state.json",
+  ])("fails with the local state path %s", (localStatePath) => {
+    expect(problemsOf({ configuration: { ...bootstrap, localStatePath } }).join("\n")).toContain(
+      `localStatePath: given "${localStatePath}"`,
+    );
+  });
 
   it.each([
     ["aws_account_id", "123456789012", ["12345678901", "1234567890123", "arn:aws:iam::123456789012"]],

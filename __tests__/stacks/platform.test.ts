@@ -46,8 +46,12 @@ function valuesOf(stack: string, module: string, release: string): JsonObject {
 /** Everything that a stack reads from the infra stack's state, as `output` or `output["key"]`. */
 function readOutputs(stack: string): string[] {
   const text = JSON.stringify(rendered(stack).flat).replaceAll(/\\+"/g, '"');
-  const found = text.matchAll(/data\.terraform_remote_state\.infra\.outputs\.(\w+(?:\["[^"]+"\])?)/g);
-  return [...new Set([...found].map(([, output]) => String(output)))].sort();
+  const found = text.matchAll(/data\.terraform_remote_state\.infra\.outputs\.(\w+)(?:\.(\w+)|\["([^"]+)"\])?/g);
+  const names = [...found].map(([, output, attribute, index]) => {
+    const key = attribute ?? index;
+    return key === undefined ? `${output}` : `${output}["${key}"]`;
+  });
+  return [...new Set(names)].sort();
 }
 
 const hasProviders = canRunTerraform("validate and plan of the platform stacks", ["helm", "kubernetes"]);
@@ -447,32 +451,29 @@ describe("quotas", () => {
   it.each([
     ["prod", "urr-spring"],
     ["staging", "urr-staging"],
-  ] as const)(
-    "of %s admit every service at its most, with a second copy of what is deployed blue-green",
-    (environment, namespace) => {
-      const resources = rendered(`${environment}-platform`).emitted.modules.get("namespaces")?.["resource"] as Record<
-        string,
-        Record<string, { spec: { hard: Record<string, string> } }>
-      >;
-      const hard = resources["kubernetes_resource_quota_v1"]?.[namespace.replaceAll("-", "_")]?.spec.hard ?? {};
-      const needed = SERVICES.reduce(
-        (sum, { autoscaling, blueGreen, replicas, resources: { limits, requests } }) => {
-          const most = environment === "prod" ? (autoscaling?.maxReplicas ?? replicas.prod) : replicas.staging;
-          const pods = environment === "prod" && blueGreen ? most * 2 : most + 1;
-          return {
-            pods: sum.pods + pods,
-            cpu: sum.cpu + (pods * requests.cpuMillicores) / 1000,
-            memory: sum.memory + (pods * requests.memoryMib) / 1024,
-            limit: sum.limit + (pods * limits.memoryMib) / 1024,
-          };
-        },
-        { pods: 0, cpu: 0, memory: 0, limit: 0 },
-      );
-      expect(Number(hard["pods"])).toBeGreaterThanOrEqual(needed.pods);
-      expect(Number(hard["requests.cpu"])).toBeGreaterThanOrEqual(needed.cpu);
-      expect(Number.parseFloat(String(hard["requests.memory"]))).toBeGreaterThanOrEqual(needed.memory);
-      expect(Number.parseFloat(String(hard["limits.memory"]))).toBeGreaterThanOrEqual(needed.limit);
-      expect(Number(hard["pods"])).toBeLessThan(needed.pods * 1.5);
-    },
-  );
+  ] as const)("of %s admit every service at its most, with a second copy of what is deployed blue-green", (environment, namespace) => {
+    const resources = rendered(`${environment}-platform`).emitted.modules.get("namespaces")?.["resource"] as Record<
+      string,
+      Record<string, { spec: { hard: Record<string, string> } }>
+    >;
+    const hard = resources["kubernetes_resource_quota_v1"]?.[namespace.replaceAll("-", "_")]?.spec.hard ?? {};
+    const needed = SERVICES.reduce(
+      (sum, { autoscaling, blueGreen, replicas, resources: { limits, requests } }) => {
+        const most = environment === "prod" ? (autoscaling?.maxReplicas ?? replicas.prod) : replicas.staging;
+        const pods = environment === "prod" && blueGreen ? most * 2 : most + 1;
+        return {
+          pods: sum.pods + pods,
+          cpu: sum.cpu + (pods * requests.cpuMillicores) / 1000,
+          memory: sum.memory + (pods * requests.memoryMib) / 1024,
+          limit: sum.limit + (pods * limits.memoryMib) / 1024,
+        };
+      },
+      { pods: 0, cpu: 0, memory: 0, limit: 0 },
+    );
+    expect(Number(hard["pods"])).toBeGreaterThanOrEqual(needed.pods);
+    expect(Number(hard["requests.cpu"])).toBeGreaterThanOrEqual(needed.cpu);
+    expect(Number.parseFloat(String(hard["requests.memory"]))).toBeGreaterThanOrEqual(needed.memory);
+    expect(Number.parseFloat(String(hard["limits.memory"]))).toBeGreaterThanOrEqual(needed.limit);
+    expect(Number(hard["pods"])).toBeLessThan(needed.pods * 1.5);
+  });
 });

@@ -60,9 +60,9 @@ export function exportHcl(app: ModularApp, directory: string): string[] {
 }
 
 /** All files of a stack in native syntax, assets included, by path relative to the stack's folder. */
-export function hclOf({ stack, emitted, assets }: RenderedStack): Map<string, Buffer> {
+export function hclOf({ stack, emitted, files: written }: RenderedStack): Map<string, Buffer> {
   const shapes = shapesOf(stack);
-  const files = new Map<string, Buffer>(assets);
+  const files = new Map<string, Buffer>([...written].filter(([path]) => path.startsWith("assets/")));
   const add = (folder: string, module: JsonObject): void => {
     for (const [name, text] of printModule(module, shapes)) {
       files.set(`${folder}${name}`, Buffer.from(text));

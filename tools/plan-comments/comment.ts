@@ -240,25 +240,46 @@ function output(entries: Readonly<Record<string, string>>): void {
   if (file) appendFileSync(file, text.join(""));
 }
 
-/** The digest that the plan job of this commit wrote down. The bundle itself can only be put by the trusted plan workflow. */
+/** The workflow whose runs write down digests. It starts by `workflow_run`, and so always from the default branch. */
+const PLAN_WORKFLOW = ".github/workflows/infra-plan.yml";
+
+/**
+ * The digest that the plan job of this commit wrote down. Any run may keep an artifact of that name, also one of a pull
+ * request's own workflow: only those of the plan workflow at the default branch count.
+ */
 async function plannedFrom(octokit: Octokit, stack: string, head: string): Promise<PlannedBundle | undefined> {
   const { data } = await octokit.rest.actions.listArtifactsForRepo({
     ...repository(),
     name: artifactOf(stack, head),
     per_page: 100,
   });
-  const newest = data.artifacts
+  const candidates = data.artifacts
     .filter((artifact) => !artifact.expired && (artifact.size_in_bytes ?? 0) < 100_000)
-    .sort((a, b) => b.id - a.id)[0];
-  if (!newest) return undefined;
-  const archive = await octokit.rest.actions.downloadArtifact({
-    ...repository(),
-    artifact_id: newest.id,
-    archive_format: "zip",
-  });
-  const file = [...readZip(Buffer.from(archive.data as ArrayBuffer)).values()][0];
-  const planned = file ? readPlanned(file) : undefined;
-  return planned?.stack === stack ? planned : undefined;
+    .sort((a, b) => b.id - a.id);
+  for (const artifact of candidates) {
+    const run = artifact.workflow_run?.id;
+    if (run === undefined || !(await isPlanRun(octokit, run))) continue;
+    const archive = await octokit.rest.actions.downloadArtifact({
+      ...repository(),
+      artifact_id: artifact.id,
+      archive_format: "zip",
+    });
+    const file = [...readZip(Buffer.from(archive.data as ArrayBuffer)).values()][0];
+    const planned = file ? readPlanned(file) : undefined;
+    return planned?.stack === stack && planned.head === head ? planned : undefined;
+  }
+  return undefined;
+}
+
+async function isPlanRun(octokit: Octokit, run: number): Promise<boolean> {
+  const { data } = await octokit.rest.actions.getWorkflowRun({ ...repository(), run_id: run });
+  const { owner, repo } = repository();
+  return (
+    data.event === "workflow_run" &&
+    data.path.split("@")[0] === PLAN_WORKFLOW &&
+    data.repository.full_name === `${owner}/${repo}` &&
+    data.head_repository?.full_name === `${owner}/${repo}`
+  );
 }
 
 function readPlanned(bytes: Buffer): PlannedBundle | undefined {

@@ -24,7 +24,8 @@ if (!COMMANDS.includes(name)) {
   process.exit(2);
 }
 const cache = join(here, "../../node_modules/.cache/plan-comments");
-const target = join(cache, createHash("sha256").update(stamp(here)).digest("hex").slice(0, 20));
+const sources = [here, join(here, "../terraform"), join(here, "../../lib/lambda-bundle")].map(stamp).join("\n");
+const target = join(cache, createHash("sha256").update(sources).digest("hex").slice(0, 20));
 if (!existsSync(join(target, `${name}.mjs`))) {
   const { build } = await import("esbuild");
   const fresh = `${target}.${process.pid}`;

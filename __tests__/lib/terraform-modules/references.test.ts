@@ -83,15 +83,14 @@ describe("references in templates", () => {
     expect(found(template)).toEqual(references);
   });
 
-  it.each(cases.filter(([, , references]) => references.length > 0))(
-    "places point at the reference itself: %s",
-    (_name, template) => {
-      for (const { root, start, ends } of mentionsOfTemplate(template).traversals) {
-        expect(template.slice(start, ends[0])).toBe(root);
-        expect([...ends]).toEqual([...ends].sort((a, b) => a - b));
-      }
-    },
-  );
+  it.each(
+    cases.filter(([, , references]) => references.length > 0),
+  )("places point at the reference itself: %s", (_name, template) => {
+    for (const { root, start, ends } of mentionsOfTemplate(template).traversals) {
+      expect(template.slice(start, ends[0])).toBe(root);
+      expect([...ends]).toEqual([...ends].sort((a, b) => a - b));
+    }
+  });
 
   it("names the providers whose functions are called", () => {
     expect(mentionsOfTemplate('${provider::aws::arn_parse("x")}').providerFunctions).toEqual(["aws"]);
@@ -130,12 +129,16 @@ describe("addresses", () => {
     expect(parsed && parsed.root + formatSteps(parsed.steps)).toBe(address);
   });
 
-  it.each(["aws_vpc.main + 1", "f(aws_vpc.main)", "aws_vpc.main[count.index]", "", "${a}${b}", "not an address"])(
-    "does not take %j for one",
-    (text) => {
-      expect(parseAddress(text)).toBeUndefined();
-    },
-  );
+  it.each([
+    "aws_vpc.main + 1",
+    "f(aws_vpc.main)",
+    "aws_vpc.main[count.index]",
+    "",
+    "${a}${b}",
+    "not an address",
+  ])("does not take %j for one", (text) => {
+    expect(parseAddress(text)).toBeUndefined();
+  });
 
   it("reads expressions without a template", () => {
     expect(mentionsOfExpression("aws_vpc.main[each.key].id").traversals.map(({ root }) => root)).toEqual([

@@ -229,11 +229,10 @@ describe.skipIf(!hasRandom)("Terraform, for everything that can cross", () => {
 describe.skipIf(!hasTerraform)("Terraform, for trees of random references", () => {
   const samples = fc.sample(trees, { numRuns: 3, seed: 20 });
 
-  it.each(samples.map((blocks, index) => [index, blocks] as const))(
-    "plans tree %i alike in all forms",
-    (_index, blocks) => {
-      const planned = expectSamePlans(render(buildTree(blocks)));
-      expect(Object.keys(planned)).toHaveLength(blocks.length);
-    },
-  );
+  it.each(
+    samples.map((blocks, index) => [index, blocks] as const),
+  )("plans tree %i alike in all forms", (_index, blocks) => {
+    const planned = expectSamePlans(render(buildTree(blocks)));
+    expect(Object.keys(planned)).toHaveLength(blocks.length);
+  });
 });

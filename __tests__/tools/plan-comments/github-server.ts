@@ -10,6 +10,19 @@ export interface StoredComment {
   minimised: boolean;
 }
 
+export interface StoredArtifact {
+  readonly id: number;
+  readonly name: string;
+  readonly run: number;
+  readonly zip: Buffer;
+}
+
+export interface RunOrigin {
+  readonly event: string;
+  readonly path: string;
+  readonly headRepository: string;
+}
+
 export interface Fault {
   /** Method and path that it strikes, such as /^POST .*comments$/. */
   readonly on: RegExp;
@@ -42,6 +55,9 @@ export class GitHubServer {
   labels = new Set<string>();
   reactions: { comment: number; content: string }[] = [];
   runs: Record<number, string> = {};
+  /** Where a run came from, if it is not a plan of the default branch. */
+  origins: Record<number, Partial<RunOrigin>> = {};
+  artifacts: StoredArtifact[] = [];
   faults: Fault[] = [];
   requests: string[] = [];
   /** Called before a request is answered, to let something happen in between. */
@@ -87,8 +103,9 @@ export class GitHubServer {
     this.requests.push(name);
     this.before(name);
     const answer = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}) => {
-      response.writeHead(status, { "content-type": "application/json; charset=utf-8", ...headers });
-      response.end(status === 204 ? undefined : JSON.stringify(body));
+      const type = Buffer.isBuffer(body) ? "application/zip" : "application/json; charset=utf-8";
+      response.writeHead(status, { "content-type": type, ...headers });
+      response.end(status === 204 ? undefined : Buffer.isBuffer(body) ? body : JSON.stringify(body));
     };
     const fault = this.faults.find((candidate) => candidate.times > 0 && candidate.on.test(name));
     if (fault) {
@@ -178,7 +195,39 @@ export class GitHubServer {
     match = is("GET", /\/actions\/runs\/(\d+)$/);
     if (match) {
       const status = this.runs[Number(match[1])];
-      return status === undefined ? answer(404, { message: "Not Found" }) : answer(200, { status });
+      const { event, path, headRepository } = {
+        event: "workflow_run",
+        path: ".github/workflows/infra-plan.yml",
+        headRepository: "urr/infra",
+        ...this.origins[Number(match[1])],
+      };
+      return status === undefined
+        ? answer(404, { message: "Not Found" })
+        : answer(200, {
+            status,
+            event,
+            path,
+            repository: { full_name: "urr/infra" },
+            head_repository: { full_name: headRepository },
+          });
+    }
+    if (is("GET", /\/actions\/artifacts$/)) {
+      const found = this.artifacts.filter(({ name }) => name === query.get("name"));
+      return answer(200, {
+        total_count: found.length,
+        artifacts: found.map(({ id, name, run, zip }) => ({
+          id,
+          name,
+          size_in_bytes: zip.length,
+          expired: false,
+          workflow_run: { id: run },
+        })),
+      });
+    }
+    match = is("GET", /\/actions\/artifacts\/(\d+)\/zip$/);
+    if (match) {
+      const artifact = this.artifacts.find(({ id }) => id === Number(match?.[1]));
+      return artifact ? answer(200, artifact.zip) : answer(404, { message: "Not Found" });
     }
     return answer(404, { message: "Not Found" });
   }
