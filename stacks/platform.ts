@@ -208,8 +208,22 @@ export class PlatformStack extends ModularStack {
       ],
     };
     new KubernetesProvider(this, "kubernetes", { ...cluster, exec: [exec] });
-    new HelmProvider(this, "helm", { kubernetes: { ...cluster, exec } });
+    new ClusterHelmProvider(this, "helm", { kubernetes: { ...cluster, exec } });
   }
+}
+
+/** The provider takes its nested settings as attributes; the bindings, in native syntax, take them for blocks. */
+class ClusterHelmProvider extends HelmProvider {
+  protected override synthesizeHclAttributes(): Record<string, unknown> {
+    return attributesOf(super.synthesizeHclAttributes()) as Record<string, unknown>;
+  }
+}
+
+/** The same values, none of them a block. */
+function attributesOf(value: unknown): unknown {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  const entries = Object.entries(value).map(([key, item]) => [key, attributesOf(item)]);
+  return { ...Object.fromEntries(entries), ...("isBlock" in value && { isBlock: false }) };
 }
 
 /** Outputs of the infra stack that the platform reads. */

@@ -78,16 +78,15 @@ describe("the API server of the cluster's version", () => {
     }
   });
 
-  it.each(OVERLAY_NAMES)(
-    "admits the pods of every workload of overlay %s into a namespace of the restricted profile",
-    (name) => {
-      for (const workload of objectsOf(build(name)).filter(isWorkload)) {
-        const { status, stderr } = dryRun(podOf(workload));
-        expect(stderr, workload.metadata.name).toBe("");
-        expect(status, workload.metadata.name).toBe(0);
-      }
-    },
-  );
+  it.each(
+    OVERLAY_NAMES,
+  )("admits the pods of every workload of overlay %s into a namespace of the restricted profile", (name) => {
+    for (const workload of objectsOf(build(name)).filter(isWorkload)) {
+      const { status, stderr } = dryRun(podOf(workload));
+      expect(stderr, workload.metadata.name).toBe("");
+      expect(status, workload.metadata.name).toBe(0);
+    }
+  });
 
   it.each<[string, (pod: KubernetesObject["spec"]) => void]>([
     [

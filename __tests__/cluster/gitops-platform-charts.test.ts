@@ -79,16 +79,15 @@ describe.skipIf(!hasProviders)("the platform's own charts", () => {
       expect(ofKind(of(environment), kind).length, kind).toBeGreaterThan(0);
   });
 
-  it.each(ENVIRONMENTS)(
-    "of %s are taken by a server that knows all of their kinds, without a warning",
-    (environment) => {
-      const all = of(environment);
-      const { status, stderr, stdout } = dryRun(...all);
-      expect(stderr).toBe("");
-      expect(status).toBe(0);
-      expect(stdout.trim().split("\n")).toHaveLength(all.length);
-    },
-  );
+  it.each(
+    ENVIRONMENTS,
+  )("of %s are taken by a server that knows all of their kinds, without a warning", (environment) => {
+    const all = of(environment);
+    const { status, stderr, stdout } = dryRun(...all);
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+    expect(stdout.trim().split("\n")).toHaveLength(all.length);
+  });
 
   it.each(ENVIRONMENTS)("of %s conform to the schemas of what can be had", (environment) => {
     const own = of(environment).filter(({ kind }) => !STANDING_IN.includes(kind));

@@ -146,12 +146,11 @@ describe.each(["prod", "staging"] as const)("the %s stack", (environment) => {
   const bound = entries.filter(
     ({ row }) => row.expect !== undefined && (row.environment === "both" || row.environment === environment),
   );
-  it.each(bound.map((entry) => ({ ...entry, id: entry.row.id, item: entry.row.item })))(
-    "has $document $section: $item ($id)",
-    ({ row }) => {
-      if (row.expect) verify(environment, row, row.expect);
-    },
-  );
+  it.each(
+    bound.map((entry) => ({ ...entry, id: entry.row.id, item: entry.row.item })),
+  )("has $document $section: $item ($id)", ({ row }) => {
+    if (row.expect) verify(environment, row, row.expect);
+  });
 });
 
 /** Whether the sources of a deviation name a section: `AWS architecture §2.1, §5.7; Infra analysis §2-2`. */

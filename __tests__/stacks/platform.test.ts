@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { CHARTS } from "../../environments/platform";
 import { SERVICES, TOPICS } from "../../environments/services";
-import type { Json, JsonObject, RenderedStack } from "../../lib/terraform-modules";
+import { hclOf, type Json, type JsonObject, type RenderedStack } from "../../lib/terraform-modules";
 import { buildApp } from "../../main";
 import { canRunTerraform } from "../support/real-terraform";
 import {
@@ -145,6 +145,13 @@ describe.each(["staging", "prod"])("platform stack of %s", (environment) => {
     );
     expect(charts).toHaveLength(Object.keys(CHARTS).length);
     for (const { version } of charts) expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+  });
+
+  it("is exported to native syntax with its charts, and the Helm provider's settings as the attributes that they are", () => {
+    const files = hclOf(rendered(name));
+    expect(String(files.get("providers.tf"))).toMatch(/provider "helm" \{\n {2}kubernetes = \{/);
+    const charts = (paths: Iterable<string>) => [...paths].filter((path) => path.startsWith("assets/charts/")).sort();
+    expect(charts(files.keys())).toEqual(charts(rendered(name).files.keys()));
   });
 
   it("writes no unresolved token and no JavaScript artefact", () => {

@@ -72,10 +72,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<number>>> = {
   },
 
   down: async () => {
-    const cloud = await Cloud.find(HOME);
-    await cloud?.down();
+    const stopped = await Cloud.stop(HOME);
     rmSync(PROJECT, { recursive: true, force: true });
-    say(cloud ? "cloud: stopped." : "cloud: nothing runs here.");
+    say(stopped ? "cloud: stopped." : "cloud: nothing runs here.");
     return 0;
   },
 };

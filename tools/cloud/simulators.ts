@@ -60,7 +60,7 @@ export class Cloud {
   static async up(directory: string, { owner, progress = () => {} }: UpOptions = {}): Promise<Cloud> {
     const running = await Cloud.find(directory);
     if (running) return running;
-    await Cloud.clear(directory);
+    await Cloud.stop(directory);
     const python = installSimulators(progress);
     mkdirSync(path.join(directory, "tmp"), { recursive: true });
     // Functions are unpacked below: without this, Node would find the checkout's package.json and take their code for ES modules.
@@ -103,6 +103,14 @@ export class Cloud {
       process.removeListener("SIGINT", stopOnSignal);
     }
     return cloud;
+  }
+
+  /** Ends the cloud of this folder, also what is left of one that is no longer whole. Tells whether there was one. */
+  static async stop(directory: string): Promise<boolean> {
+    const file = path.join(directory, "cloud.json");
+    if (!existsSync(file)) return false;
+    await new Cloud(directory, JSON.parse(readFileSync(file, "utf8")) as CloudRecord).down();
+    return true;
   }
 
   /** URL of MiniStack, which serves all that the others do not. */
@@ -163,12 +171,6 @@ export class Cloud {
     }
     rmSync(path.join(this.directory, "cloud.json"), { force: true });
     rmSync(path.join(this.directory, "tmp"), { recursive: true, force: true });
-  }
-
-  /** Ends what is left of a cloud that is no longer whole. */
-  private static async clear(directory: string): Promise<void> {
-    const file = path.join(directory, "cloud.json");
-    if (existsSync(file)) await new Cloud(directory, JSON.parse(readFileSync(file, "utf8")) as CloudRecord).down();
   }
 
   private url(part: Part): string {

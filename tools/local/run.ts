@@ -16,7 +16,7 @@ import {
 } from "../../lambdas/shared/control";
 import { createAwsEndpoint, createBucketOrigin, ObjectStore, SecretStore } from "./aws";
 import { createDistribution } from "./cloudfront";
-import { type Deployment, readDeployment, type Table } from "./deployment";
+import { type Deployment, type LambdaFunction, readDeployment, type Table } from "./deployment";
 import { createGateway } from "./gateway";
 import { portOf, serve, stopServer } from "./http";
 import { LocalLambda } from "./lambda";
@@ -139,7 +139,7 @@ async function start(options: LocalOptions, cleanup: Cleanup): Promise<LocalRun>
     AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true",
   };
   const functions = new Map<string, LocalLambda>();
-  for (const definition of deployment.functions) {
+  for (const definition of functionsInUse(deployment)) {
     const lambda = new LocalLambda(definition, {
       directory: path.join(temporary, definition.name),
       runtimeEnvironment,
@@ -196,6 +196,16 @@ async function start(options: LocalOptions, cleanup: Cleanup): Promise<LocalRun>
     usage: async (reset = false) => database?.usage(reset),
     stop: () => cleanup.run(),
   };
+}
+
+/** What the API, the schedule and the edge call. The ticket worker has no queue to consume here. */
+function functionsInUse({ api, behaviors, functions, schedule }: Deployment): LambdaFunction[] {
+  const called = new Set([
+    schedule.functionAddress,
+    ...behaviors.flatMap(({ edgeFunction }) => edgeFunction?.address ?? []),
+    ...api.routes.flatMap(({ integration }) => (integration.type === "proxy" ? integration.functionAddress : [])),
+  ]);
+  return functions.filter(({ address }) => called.has(address));
 }
 
 /** EventBridge: once at the start, then at the documented rate, each time with the moment it was due. */

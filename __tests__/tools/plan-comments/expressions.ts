@@ -30,7 +30,7 @@ export function evaluate(
     ...Object.values(wellKnownFunctions),
     ...functions.values(),
   ]).parse();
-  return valueOf(new Evaluator(tree, dataOf(contexts) as data.Dictionary, functions).evaluate());
+  return plain(new Evaluator(tree, wrapped(contexts) as data.Dictionary, functions).evaluate());
 }
 
 /** Whether a job or step with this `if` runs: without a status function GitHub asks for success as well. */
@@ -53,20 +53,20 @@ export function filled(text: string, contexts: Readonly<Record<string, Value>>):
   });
 }
 
-function dataOf(value: Value): data.ExpressionData {
+function wrapped(value: Value): data.ExpressionData {
   if (value === null) return new data.Null();
   if (typeof value === "string") return new data.StringData(value);
   if (typeof value === "number") return new data.NumberData(value);
   if (typeof value === "boolean") return new data.BooleanData(value);
-  if (Array.isArray(value)) return new data.Array(...value.map(dataOf));
-  return new data.Dictionary(...Object.entries(value).map(([key, item]) => ({ key, value: dataOf(item as Value) })));
+  if (Array.isArray(value)) return new data.Array(...value.map(wrapped));
+  return new data.Dictionary(...Object.entries(value).map(([key, item]) => ({ key, value: wrapped(item as Value) })));
 }
 
-function valueOf(value: data.ExpressionData): Value {
+function plain(value: data.ExpressionData): Value {
   if (value instanceof data.StringData || value instanceof data.NumberData || value instanceof data.BooleanData)
     return value.value;
-  if (value instanceof data.Array) return value.values().map(valueOf);
+  if (value instanceof data.Array) return value.values().map(plain);
   if (value instanceof data.Dictionary)
-    return Object.fromEntries(value.pairs().map(({ key, value: item }) => [key, valueOf(item)]));
+    return Object.fromEntries(value.pairs().map(({ key, value: item }) => [key, plain(item)]));
   return null;
 }

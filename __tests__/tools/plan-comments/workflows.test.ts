@@ -59,13 +59,12 @@ describe("workflows of the infrastructure", () => {
     }
   });
 
-  it.each(NAMES)(
-    "%s grants nothing beyond reading the code to all of its jobs, and never runs on pull_request_target",
-    (name) => {
-      expect([{}, { contents: "read" }]).toContainEqual(workflow(name).permissions);
-      expect(Object.keys(workflow(name).on)).not.toContain("pull_request_target");
-    },
-  );
+  it.each(
+    NAMES,
+  )("%s grants nothing beyond reading the code to all of its jobs, and never runs on pull_request_target", (name) => {
+    expect([{}, { contents: "read" }]).toContainEqual(workflow(name).permissions);
+    expect(Object.keys(workflow(name).on)).not.toContain("pull_request_target");
+  });
 
   it("give the pull request's own code neither credentials nor a token that writes", () => {
     const { on, permissions, jobs } = workflow("infra-synth.yml");

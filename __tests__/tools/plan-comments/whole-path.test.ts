@@ -1,0 +1,330 @@
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { App, S3Backend, TerraformResource, TerraformStack } from "cdktf";
+import dynalite from "dynalite";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { deterministicZip } from "../../../lib/lambda-bundle/zip";
+import { packBundle } from "../../../tools/plan-comments/commands/bundle";
+import { StackLocks } from "../../../tools/plan-comments/commands/locks";
+import { keyOf } from "../../../tools/plan-comments/commands/store";
+import { GitHubServer } from "./github-server";
+import { type JobResult, runJob } from "./job";
+import { ObjectStore } from "./object-store";
+
+const ROOT = resolve(import.meta.dirname, "../../..");
+const HEAD = "a".repeat(40);
+const BASE = "b".repeat(40);
+const TABLE = "urr-terraform-locks";
+const STATE = "/urr-terraform-state-staging/staging/terraform.tfstate";
+const PLAN_RUN = 501;
+const APPLY_RUN = 502;
+const KEY = "arn:aws:kms:ap-northeast-2:123456789012:key/bundles";
+
+class Greeting extends TerraformResource {
+  constructor(
+    scope: TerraformStack,
+    private readonly text: string,
+  ) {
+    super(scope, "greeting", { terraformResourceType: "terraform_data" });
+  }
+
+  protected override synthesizeAttributes() {
+    return { input: this.text };
+  }
+}
+
+/** A stack that needs no cloud, with the state where the real one has it. */
+function synthesize(folder: string, text: string): void {
+  mkdirSync(folder, { recursive: true });
+  const app = new App({ outdir: folder, skipValidation: true });
+  const stack = new TerraformStack(app, "staging");
+  new S3Backend(stack, {
+    bucket: "urr-terraform-state-staging",
+    key: "staging/terraform.tfstate",
+    region: "ap-northeast-2",
+    dynamodbTable: TABLE,
+    encrypt: true,
+    skipCredentialsValidation: true,
+    skipMetadataApiCheck: true,
+    skipRequestingAccountId: true,
+    skipS3Checksum: true,
+    usePathStyle: true,
+  });
+  new Greeting(stack, text);
+  app.synth();
+}
+
+describe("the path from a pull request's synth to its apply", () => {
+  const locksServer = dynalite({ createTableMs: 0 });
+  let dynamodb: DynamoDBClient;
+  let locks: StackLocks;
+  let store: ObjectStore;
+  let github: GitHubServer;
+  let folder: string;
+  let environment: NodeJS.ProcessEnv;
+
+  beforeAll(async () => {
+    await new Promise<void>((done) => locksServer.listen(0, "127.0.0.1", done));
+    const endpoint = `http://127.0.0.1:${(locksServer.address() as { port: number }).port}`;
+    dynamodb = new DynamoDBClient({
+      endpoint,
+      region: "ap-northeast-2",
+      credentials: { accessKeyId: "x", secretAccessKey: "x" },
+    });
+    await dynamodb.send(
+      new CreateTableCommand({
+        TableName: TABLE,
+        KeySchema: [{ AttributeName: "LockID", KeyType: "HASH" }],
+        AttributeDefinitions: [{ AttributeName: "LockID", AttributeType: "S" }],
+        BillingMode: "PAY_PER_REQUEST",
+      }),
+    );
+    locks = new StackLocks(dynamodb, TABLE);
+  });
+  afterAll(async () => {
+    dynamodb.destroy();
+    await new Promise<void>((done) => locksServer.close(() => done()));
+  });
+
+  beforeEach(async () => {
+    store = new ObjectStore();
+    github = new GitHubServer();
+    folder = mkdtempSync(join(tmpdir(), "urr-whole-path-"));
+    for (const name of ["tools", "lib", "node_modules", "package.json"])
+      symlinkSync(join(ROOT, name), join(folder, name));
+    const bin = join(folder, "bin");
+    mkdirSync(bin);
+    writeFileSync(join(bin, "gh"), `#!/bin/sh\necho "$@" >> '${join(folder, "gh.log")}'\n`);
+    chmodSync(join(bin, "gh"), 0o755);
+    const objects = await store.start();
+    environment = {
+      PATH: `${bin}:${process.env.PATH}`,
+      HOME: process.env.HOME,
+      CHECKPOINT_DISABLE: "1",
+      AWS_ACCESS_KEY_ID: "x",
+      AWS_SECRET_ACCESS_KEY: "x",
+      AWS_REGION: "ap-northeast-2",
+      AWS_EC2_METADATA_DISABLED: "true",
+      AWS_ENDPOINT_URL_S3: objects,
+      AWS_ENDPOINT_URL_DYNAMODB: await dynamodb.config
+        .endpoint?.()
+        .then(({ hostname, port }) => `http://${hostname}:${port}`),
+      AWS_REQUEST_CHECKSUM_CALCULATION: "WHEN_REQUIRED",
+      AWS_RESPONSE_CHECKSUM_VALIDATION: "WHEN_REQUIRED",
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true",
+      GITHUB_API_URL: await github.start(),
+      GITHUB_REPOSITORY: "urr/infra",
+      GITHUB_SERVER_URL: "https://github.example",
+      GITHUB_SHA: HEAD,
+      GITHUB_ACTOR: "dev",
+      GITHUB_EVENT_PATH: join(folder, "event.json"),
+    };
+    github.permissions = { dev: "write", lead: "write" };
+    github.reviews = [{ user: "lead", state: "APPROVED", commit: HEAD }];
+    github.runs = { [PLAN_RUN]: "completed", [APPLY_RUN]: "in_progress" };
+    synthesize(join(folder, "synth/head"), "as reviewed");
+    synthesize(join(folder, "synth/base"), "as before");
+  });
+  afterEach(async () => {
+    await locks.finish("staging", APPLY_RUN);
+    for (const pull of [0, 1]) await locks.release("staging", pull);
+    await store.stop();
+    await github.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  const vars = { AWS_ACCOUNT_ID: "123456789012", PLAN_BUNDLE_KEY_ARN: KEY, TERRAFORM_TFVARS: "" };
+
+  const plan = (): Promise<JobResult> =>
+    runJob("infra-plan-stack.yml", "plan", {
+      folder,
+      environment: { ...environment, GITHUB_RUN_ID: String(PLAN_RUN) },
+      contexts: {
+        inputs: {
+          stack: "staging",
+          environment: "staging-plan",
+          "synth-run": "500",
+          head: HEAD,
+          base: BASE,
+          pull: "1",
+        },
+        github: { token: "github-actions[bot]", event_name: "workflow_run" },
+        vars,
+      },
+      onAction: (action, inputs) => {
+        if (action !== "actions/upload-artifact") return;
+        const content = readFileSync(join(folder, inputs.path ?? ""));
+        keep(inputs.name ?? "", PLAN_RUN, content);
+      },
+    });
+
+  const keep = (name: string, run: number, content: Buffer): void => {
+    const zip = deterministicZip({ "planned.json": content });
+    github.artifacts.push({ id: github.artifacts.length + 1, name, run, zip });
+  };
+
+  const apply = (inputs: Readonly<Record<string, string>> = {}, event = "issue_comment"): Promise<JobResult> => {
+    writeFileSync(
+      join(folder, "event.json"),
+      JSON.stringify({
+        action: "created",
+        issue: { number: 1, pull_request: {} },
+        comment: {
+          id: 77,
+          body: "cdktf apply staging",
+          created_at: "t",
+          updated_at: "t",
+          user: { login: "dev", type: "User" },
+        },
+      }),
+    );
+    return runJob("infra-apply-stack.yml", "apply", {
+      folder,
+      environment: { ...environment, STACK: "staging", GITHUB_RUN_ID: String(APPLY_RUN) },
+      contexts: {
+        inputs: {
+          stack: "staging",
+          environment: "staging",
+          "merged-pull": "",
+          "merged-head": "",
+          "approved-digest": "",
+          "closed-pull": "",
+          ...inputs,
+        },
+        github: { token: "github-actions[bot]", event_name: event, event: { issue: { number: 1 } } },
+        vars,
+      },
+    });
+  };
+
+  const greeting = (): string | undefined => {
+    const state = store.objects.get(STATE);
+    if (!state) return undefined;
+    const { resources } = JSON.parse(state.body.toString()) as {
+      resources: { instances: { attributes: { output: { value: string } | string } }[] }[];
+    };
+    return JSON.stringify(resources[0]?.instances[0]?.attributes.output ?? null);
+  };
+  const bundle = (): string => [...store.objects.keys()].find((key) => key.startsWith("/urr-plan-bundles/")) ?? "";
+
+  it("plans, comments, and applies exactly what was reviewed, whatever the checkout says by then", async () => {
+    const planned = await plan();
+    expect(planned.log).not.toContain("Error");
+    expect(planned.status).toBe("success");
+    expect(github.comments).toHaveLength(1);
+    expect(github.comments[0]?.body).toContain("## Plan for `staging`: 1 to add");
+    expect(github.comments[0]?.body).toContain("as reviewed");
+    expect(store.objects.get(bundle())?.headers).toMatchObject({
+      "x-amz-server-side-encryption": "aws:kms",
+      "x-amz-server-side-encryption-aws-kms-key-id": KEY,
+    });
+    expect(greeting()).toBeUndefined();
+    rmSync(join(folder, "synth"), { recursive: true });
+    synthesize(join(folder, "synth/head"), "as nobody read it");
+
+    const applied = await apply();
+    expect(applied.log).toContain("Apply complete! Resources: 1 added, 0 changed, 0 destroyed.");
+    expect(applied.status).toBe("success");
+    expect(greeting()).toContain("as reviewed");
+    expect(await locks.holder("staging")).toMatchObject({ pull: 1, head: HEAD, who: "dev" });
+    expect((await locks.holder("staging"))?.run).toBeUndefined();
+    expect(readFileSync(join(folder, "gh.log"), "utf8")).toContain("Apply of `staging`: success.");
+  });
+
+  it("has nothing left to do after the merge of what was applied, and frees the stack", async () => {
+    await plan();
+    await apply();
+    cpSync(join(folder, "synth/head"), join(folder, "synth"), { recursive: true });
+    const merged = await apply({ "merged-pull": "1", "merged-head": HEAD }, "push");
+    expect(merged.status).toBe("success");
+    expect(merged.outputs.again?.verdict).toBe("nothing");
+    expect(merged.ran).not.toContain("Apply what was reviewed");
+    expect(await locks.holder("staging")).toBeUndefined();
+  });
+
+  it("applies after the merge what was reviewed, and stops at what was not", async () => {
+    await plan();
+    cpSync(join(folder, "synth/head"), join(folder, "synth"), { recursive: true });
+    synthesize(join(folder, "synth"), "as nobody read it");
+    const other = await apply({ "merged-pull": "1", "merged-head": HEAD }, "push");
+    expect(other.outputs.again?.verdict).toBe("different");
+    expect(other.status).toBe("failure");
+    expect(greeting()).toBeUndefined();
+    expect(await locks.holder("staging")).toBeUndefined();
+
+    rmSync(join(folder, "reviewed"), { recursive: true });
+    synthesize(join(folder, "synth"), "as reviewed");
+    const same = await apply({ "merged-pull": "1", "merged-head": HEAD }, "push");
+    expect(same.outputs.again?.verdict).toBe("same");
+    expect(same.status).toBe("success");
+    expect(greeting()).toContain("as reviewed");
+  });
+
+  it("fails on a bundle that was tampered with, applies nothing and says so", async () => {
+    await plan();
+    const stored = store.objects.get(bundle());
+    const evil = packBundle(
+      { stack: "staging", head: HEAD, base: BASE },
+      new Map([["plan.tfplan", Buffer.from("evil")]]),
+    );
+    if (stored) stored.body = evil.bytes;
+    const applied = await apply();
+    expect(applied.status).toBe("failure");
+    expect(applied.log).toMatch(/the bundle is refused:[\s\S]*not the reviewed/);
+    expect(greeting()).toBeUndefined();
+    expect(existsSync(join(folder, "bundle/plan.tfplan"))).toBe(false);
+    expect(readFileSync(join(folder, "gh.log"), "utf8")).toContain("Apply of `staging`: failure.");
+  });
+
+  it("fails to apply the plan of a head that is no longer the newest", async () => {
+    await plan();
+    github.pull.headSha = "c".repeat(40);
+    const applied = await apply();
+    expect(applied.outputs.decide?.kind).toBe("answer");
+    expect(applied.ran).not.toContain("Apply the reviewed plan");
+    expect(github.comments.at(-1)?.body).toContain("a plan of staging: comment `cdktf plan staging`");
+    expect(greeting()).toBeUndefined();
+    expect(await locks.holder("staging")).toBeUndefined();
+  });
+
+  it.each([
+    ["a pull request's own workflow", { event: "pull_request", path: ".github/workflows/ci.yml" }],
+    ["a branch's copy of the plan workflow", { event: "push" }],
+    ["a fork", { headRepository: "someone/infra" }],
+  ])("looks past a digest that a run of %s kept under the same name", async (_, origin) => {
+    await plan();
+    const evil = packBundle(
+      { stack: "staging", head: HEAD, base: BASE },
+      new Map([["plan.tfplan", Buffer.from("evil")]]),
+    );
+    store.objects.set(`/urr-plan-bundles/${keyOf(evil.planned)}`, { body: evil.bytes, headers: {} });
+    keep(`planned-staging-${HEAD}`, 666, Buffer.from(JSON.stringify(evil.planned)));
+    github.runs[666] = "completed";
+    github.origins[666] = origin;
+    const applied = await apply();
+    expect(applied.status).toBe("success");
+    expect(greeting()).toContain("as reviewed");
+  });
+
+  it("gives up the lock of a pull request that is closed without a merge, and nobody else's", async () => {
+    await locks.acquire({ stack: "staging", pull: 1, head: HEAD, who: "dev", run: APPLY_RUN });
+    await locks.finish("staging", APPLY_RUN);
+    const other = await apply({ "closed-pull": "2" }, "workflow_run");
+    expect(other.ran).toEqual(["Give up the lock of a closed pull request"]);
+    expect(await locks.holder("staging")).toMatchObject({ pull: 1 });
+    await apply({ "closed-pull": "1" }, "workflow_run");
+    expect(await locks.holder("staging")).toBeUndefined();
+  });
+});
