@@ -120,15 +120,15 @@ export class LocalLambda {
   }
 
   private add(): Environment {
-    const { definition, options } = this;
+    const { definition } = this;
     const worker = new Worker(fileURLToPath(new URL("./lambda-environment.mjs", import.meta.url)), {
       workerData: {
-        directory: options.directory,
+        directory: this.options.directory,
         handler: definition.handler,
         functionName: definition.name,
         memoryMib: definition.memoryMib,
       },
-      env: { ...options.runtimeEnvironment, ...definition.environment, AWS_LAMBDA_FUNCTION_NAME: definition.name },
+      env: { ...this.options.runtimeEnvironment, ...definition.environment, AWS_LAMBDA_FUNCTION_NAME: definition.name },
       execArgv: [],
       stdout: true,
       stderr: true,
@@ -141,7 +141,7 @@ export class LocalLambda {
       this.remove(environment);
     });
     for (const stream of [worker.stdout, worker.stderr]) {
-      createInterface({ input: stream }).on("line", options.onLog);
+      createInterface({ input: stream }).on("line", this.options.onLog);
     }
     return environment;
   }

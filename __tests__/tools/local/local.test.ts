@@ -153,7 +153,7 @@ describe("the API", () => {
 });
 
 describe("time", () => {
-  it.concurrent("lets in at the documented pace without anybody's doing", async () => {
+  it.concurrent("lets in at the documented pace without anybody's doing", async ({ expect }) => {
     await run.open("evt-pace", { batchSize: 1, stripes: 1, lease: 1 });
     const places = await Promise.all(
       [1, 2].map(async () => (await api("assign/evt-pace", { method: "POST", body: "{}" })).json()),
@@ -163,7 +163,9 @@ describe("time", () => {
     await expect.poll(async () => (await check()).admitted, { timeout: 40_000, interval: 500 }).toBe(true);
   });
 
-  it.concurrent("takes tokens of a rotated secret without a restart, and those of the one before", async () => {
+  it.concurrent("takes tokens of a rotated secret without a restart, and those of the one before", async ({
+    expect,
+  }) => {
     const [name = ""] = Object.keys(run.deployment.secrets).filter((one) => one.endsWith("/vwr-token-secret"));
     const keyOf = () => {
       const version = run.secrets.get(name, "AWSCURRENT");

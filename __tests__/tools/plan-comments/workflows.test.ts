@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { runs } from "./expressions";
 
 const FOLDER = join(import.meta.dirname, "../../../.github/workflows");
 const NAMES = readdirSync(FOLDER).filter((name) => /^(?:infra-.*|drift)\.yml$/.test(name));
@@ -37,10 +38,12 @@ describe("workflows of the infrastructure", () => {
       "drift.yml",
       "infra-apply-stack.yml",
       "infra-apply.yml",
+      "infra-closed.yml",
       "infra-command.yml",
       "infra-plan-stack.yml",
       "infra-plan.yml",
       "infra-preview.yml",
+      "infra-release.yml",
       "infra-synth.yml",
     ]);
   });
@@ -123,6 +126,97 @@ describe("workflows of the infrastructure", () => {
 
   it("let a failing command in a pipe fail the apply", () => {
     expect(text("infra-apply-stack.yml")).toMatch(/defaults:\n\s+run:\n\s+shell: bash/);
+  });
+
+  const finished = (change: object = {}) => ({
+    github: {
+      repository: "urr/infra",
+      event: {
+        workflow_run: {
+          conclusion: "success",
+          event: "pull_request",
+          head_repository: { full_name: "urr/infra" },
+          ...change,
+        },
+      },
+    },
+  });
+  it.each([
+    ["infra-plan.yml", "pull"],
+    ["infra-release.yml", "find"],
+  ])("%s follows only a run of a pull request of this repository that succeeded", (name, id) => {
+    const condition = workflow(name).jobs[id]?.if;
+    expect(runs(condition, finished())).toBe(true);
+    for (const change of [
+      { conclusion: "failure" },
+      { event: "push" },
+      { head_repository: { full_name: "someone/infra" } },
+    ]) {
+      expect(runs(condition, finished(change))).toBe(false);
+    }
+  });
+
+  it("either plan or preview a pull request, never both", () => {
+    for (const draft of ["true", "false"]) {
+      for (const full_name of ["urr/infra", "someone/infra"]) {
+        const contexts = {
+          ...finished({ head_repository: { full_name } }),
+          needs: { pull: { outputs: { number: "1", draft } } },
+        };
+        const plans =
+          runs(workflow("infra-plan.yml").jobs.pull?.if, contexts) &&
+          runs(workflow("infra-plan.yml").jobs.plan?.if, contexts);
+        expect(runs(workflow("infra-preview.yml").jobs.preview?.if, contexts)).toBe(!plans);
+        expect(plans).toBe(draft === "false" && full_name === "urr/infra");
+      }
+    }
+  });
+
+  it("read commands from people on pull requests only", () => {
+    const reads = (body: string, type = "User", pull_request: object | null = {}) =>
+      runs(workflow("infra-command.yml").jobs.decide?.if, {
+        github: {
+          event: { issue: { pull_request: pull_request === null ? null : {} }, comment: { body, user: { type } } },
+        },
+      });
+    expect(reads("cdktf apply prod")).toBe(true);
+    expect(reads("cdktf apply prod", "Bot")).toBe(false);
+    expect(reads("cdktf apply prod", "User", null)).toBe(false);
+    expect(reads("please cdktf apply prod")).toBe(false);
+  });
+
+  it("apply prod after staging, and not after a staging that failed", () => {
+    const applies = (staging: string, event_name = "push", stack = "") =>
+      runs(
+        workflow("infra-apply.yml").jobs.prod?.if,
+        {
+          github: { event_name },
+          inputs: { stack },
+          needs: { synth: { result: "success" }, merged: { result: "success" }, staging: { result: staging } },
+        },
+        staging === "failure" ? "failure" : "success",
+      );
+    expect(applies("success")).toBe(true);
+    expect(applies("failure")).toBe(false);
+    expect(applies("skipped", "workflow_dispatch", "prod")).toBe(true);
+    expect(applies("success", "workflow_dispatch", "staging")).toBe(false);
+  });
+
+  it.each([
+    ["same", "", true, false],
+    ["nothing", "", false, false],
+    ["different", "", false, true],
+    ["different", "d1", true, false],
+    ["different", "d2", false, true],
+  ])("apply a merged plan that is %s with approval %j: %s", (verdict, approved, applies, stops) => {
+    const steps = workflow("infra-apply-stack.yml").jobs.apply?.steps as readonly { name?: string; if?: string }[];
+    const contexts = {
+      inputs: { "approved-digest": approved, "closed-pull": "" },
+      steps: { again: { outputs: { verdict, digest: "d1" }, outcome: "success" } },
+    };
+    const does = (name: string) => runs(steps.find((step) => step.name === name)?.if, contexts);
+    expect(does("Apply what was reviewed")).toBe(applies);
+    expect(does("Stop at a plan that nobody reviewed")).toBe(stops);
   });
 
   it("plan only what comes from this repository, and preview the rest", () => {
