@@ -73,8 +73,10 @@ export interface Environment {
     readonly maximumConcurrency: number;
   };
   readonly queue: { readonly visibilityTimeoutSeconds: number };
-  /** Whether load balancers, tables and databases refuse deletion. */
+  /** Whether the waiting room's tables refuse deletion. */
   readonly deletionProtection: boolean;
+  /** Whether the load balancers refuse deletion: visitors know their names, in staging, too. */
+  readonly loadBalancerDeletionProtection: boolean;
   /** How often each generated secret has been replaced, by its Terraform name. */
   readonly secretRotations: Readonly<Record<string, number>>;
 }

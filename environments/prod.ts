@@ -46,5 +46,6 @@ export const prod: Environment = {
   worker: { timeoutSeconds: 30, reservedConcurrentExecutions: 10, maximumConcurrency: 10 },
   queue: { visibilityTimeoutSeconds: 300 },
   deletionProtection: true,
+  loadBalancerDeletionProtection: true,
   secretRotations: {},
 };

@@ -47,5 +47,6 @@ export const staging: Environment = {
   worker: { timeoutSeconds: 30, reservedConcurrentExecutions: 5, maximumConcurrency: 5 },
   queue: { visibilityTimeoutSeconds: 300 },
   deletionProtection: false,
+  loadBalancerDeletionProtection: true,
   secretRotations: {},
 };

@@ -141,8 +141,7 @@ export class CoreModules {
       prefix,
       vpc: this.vpc,
       certificateArn: account.albCertificateArn,
-      // Visitors know its name: it is not deleted by accident in any environment.
-      deletionProtection: true,
+      deletionProtection: environment.loadBalancerDeletionProtection,
       targets: publicTargets(),
       ingress: albIngress,
       ...(behindCloudfront && { originHeader: { name: ORIGIN_HEADER, value: this.secrets.originHeader.value } }),

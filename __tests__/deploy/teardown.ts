@@ -40,7 +40,11 @@ export function describeTeardown(world: () => World, step: Step): void {
       const { cloud, project, scratch } = world();
       // docs/deploy.md, "Taking an environment down".
       project.editAll("environments/prod.ts", "deletionProtection: true", "deletionProtection: false");
-      project.editAll("stacks/core-modules.ts", "deletionProtection: true", "deletionProtection: false");
+      project.editAll(
+        "environments/prod.ts",
+        "loadBalancerDeletionProtection: true",
+        "loadBalancerDeletionProtection: false",
+      );
       await deployStacks(project, ["prod"]);
       await emptyBuckets(cloud, ["urr-prod-frontend-prod", "urr-prod-logs-prod"]);
       const guarded = (await stateAddresses(project, "prod")).filter((address) => GUARDED_TYPES[typeOf(address)]);

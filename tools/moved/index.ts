@@ -24,7 +24,7 @@ function main(args: readonly string[]): number {
     for (const address of result.onlyInState) say(`only in the state, the next apply destroys it: ${address}`);
     say(`${result.onlyInPlan.length} resources are new.`);
     for (const address of result.atRisk)
-      say(`at risk: ${address} holds data or an address; give it a place before you apply.`);
+      say(`at risk: ${address} holds data, a secret or an address; give it a place before you apply.`);
     return result.atRisk.length > 0 ? 1 : 0;
   } catch (error) {
     process.stderr.write(`moved: ${error instanceof Error ? error.message : error}\n`);

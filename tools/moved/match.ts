@@ -25,7 +25,7 @@ export interface Match {
   readonly onlyInState: readonly string[];
   /** In the plan only: the next apply creates them. */
   readonly onlyInPlan: readonly string[];
-  /** Guarded resources that a plan with these moves would still destroy or rename; they need a decision first. */
+  /** Guarded resources and generated passwords that a plan with these moves would still destroy or rename; they need a decision first. */
   readonly atRisk: readonly string[];
 }
 
@@ -46,6 +46,7 @@ const IDENTITIES: Readonly<Record<string, readonly string[]>> = {
   aws_elasticache_replication_group: ["replication_group_id"],
   aws_iam_role_policy: ["role", "name"],
   aws_iam_role_policy_attachment: ["role", "policy_arn"],
+  aws_kms_key: ["description"],
   aws_lambda_function: ["function_name"],
   aws_msk_cluster: ["cluster_name"],
   aws_prometheus_workspace: ["alias"],
@@ -54,6 +55,8 @@ const IDENTITIES: Readonly<Record<string, readonly string[]>> = {
   aws_vpc: ["cidr_block"],
   aws_vpc_endpoint: ["service_name"],
 };
+/** Recreated it is another password, and every secret made of it another secret. */
+const GENERATED = ["random_password"];
 /** What names every other type, first match wins; buckets' settings are named by their bucket. */
 const USUAL_IDENTITIES: readonly (readonly string[])[] = [["name"], ["bucket"], ["function_name"], ["tags.Name"]];
 
@@ -104,7 +107,7 @@ export function match(state: readonly Resource[], planned: readonly Resource[]):
     onlyInState,
     onlyInPlan: [...open.keys()].sort(),
     atRisk: [...left.values()]
-      .filter(({ type }) => GUARDED_TYPES[type] !== undefined)
+      .filter(({ type }) => GUARDED_TYPES[type] !== undefined || GENERATED.includes(type))
       .map(({ address }) => address)
       .sort(),
   };

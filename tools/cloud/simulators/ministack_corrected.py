@@ -182,6 +182,29 @@ def node_groups_keep_their_settings(original, cluster_name, body):
     return status, headers, response
 
 
+@corrects(eks, "_handle_request_sync")
+def node_groups_can_be_changed(original, method, path, headers, body, query_params):
+    """AWS: UpdateNodegroupConfig changes scaling, labels and update configuration; DescribeUpdate tells how that went."""
+    if method == "POST" and (match := re.fullmatch(r"/clusters/([^/]+)/node-groups/([^/]+)/update-config", path)):
+        group = eks._nodegroups.get("/".join(unquote(part) for part in match.groups()))
+        if group is None:
+            return eks._error(404, "ResourceNotFoundException", f"No node group found for name: {match[2]}.")
+        request = json.loads(body)
+        for name in ("scalingConfig", "updateConfig"):
+            group[name] = {**group.get(name, {}), **request.get(name, {})}
+        labels = request.get("labels", {})
+        kept = {key: value for key, value in group["labels"].items() if key not in labels.get("removeLabels", [])}
+        group["labels"] = {**kept, **labels.get("addOrUpdateLabels", {})}
+        return eks._json_resp(200, {"update": finished_update("config-1")})
+    if method == "GET" and (match := re.fullmatch(r"/clusters/[^/]+/updates/([^/]+)", path)):
+        return eks._json_resp(200, {"update": finished_update(match[1])})
+    return original(method, path, headers, body, query_params)
+
+
+def finished_update(update_id):
+    return {"id": update_id, "status": "Successful", "type": "ConfigUpdate", "params": [], "createdAt": eks._now(), "errors": []}
+
+
 # Lambda
 
 
