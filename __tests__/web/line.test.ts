@@ -197,17 +197,19 @@ describe("a place in line", () => {
     expect(browser.last).toMatchObject({ kind: "waiting", place: { ahead: 3 } });
   });
 
-  it.each(['{"requestId":"x"}', "null", "{", '{"requestId":"request-0123456789","ticket":null,"savedAt":1}'])(
-    "starts anew where what was stored is unusable or a day old: %s",
-    async (text) => {
-      browser.nowMs = 100_000_000;
-      browser.stored.set("urr-vwr:evt-1", text);
-      browser.answers = [ok()];
-      browser.line().start();
-      await settle();
-      expect(browser.asked[0]?.body?.requestId).toMatch(/^[0-9a-f-]{36}$/);
-    },
-  );
+  it.each([
+    '{"requestId":"x"}',
+    "null",
+    "{",
+    '{"requestId":"request-0123456789","ticket":null,"savedAt":1}',
+  ])("starts anew where what was stored is unusable or a day old: %s", async (text) => {
+    browser.nowMs = 100_000_000;
+    browser.stored.set("urr-vwr:evt-1", text);
+    browser.answers = [ok()];
+    browser.line().start();
+    await settle();
+    expect(browser.asked[0]?.body?.requestId).toMatch(/^[0-9a-f-]{36}$/);
+  });
 });
 
 describe("when something goes wrong", () => {

@@ -136,20 +136,17 @@ describe("the platform's quotas", () => {
     ["prod", prodPlatform.quotas[prod.namespace]],
     ["staging", stagingPlatform.quotas[staging.namespace]],
     ["dev", stagingPlatform.quotas[DEV_NAMESPACE]],
-  ] as const)(
-    "leave room for all of %s at its peak, with one more pod of each service while it is replaced",
-    (overlay, quota) => {
-      if (!quota) throw new Error(`no quota for ${overlay}`);
-      const surge = add(...baseObjects().filter(isWorkload).map(requestsOf));
-      const limit: Amount = {
-        pods: quota.pods,
-        cpu: quantity(quota.requestsCpu, { "": 1000, m: 1 }),
-        memory: quantity(quota.requestsMemory, { Mi: 1, Gi: 1024 }),
-      };
-      const needed = overlay === "prod" ? need("prod", "peak") : add(need(overlay, "peak"), surge);
-      expect({ needed, limit, fits: fits(needed, limit) }).toMatchObject({ fits: true });
-    },
-  );
+  ] as const)("leave room for all of %s at its peak, with one more pod of each service while it is replaced", (overlay, quota) => {
+    if (!quota) throw new Error(`no quota for ${overlay}`);
+    const surge = add(...baseObjects().filter(isWorkload).map(requestsOf));
+    const limit: Amount = {
+      pods: quota.pods,
+      cpu: quantity(quota.requestsCpu, { "": 1000, m: 1 }),
+      memory: quantity(quota.requestsMemory, { Mi: 1, Gi: 1024 }),
+    };
+    const needed = overlay === "prod" ? need("prod", "peak") : add(need(overlay, "peak"), surge);
+    expect({ needed, limit, fits: fits(needed, limit) }).toMatchObject({ fits: true });
+  });
 });
 
 describe("the documented node groups", () => {
@@ -172,16 +169,13 @@ describe("the documented node groups", () => {
   it.each([
     ["prod", prod, add(...ADD_ONS, need("prod", "peak"))],
     ["staging", staging, stagingNeed],
-  ] as const)(
-    "have room for all of %s, at its peak, together with what Karpenter may add",
-    (_, environment, needed) => {
-      // The smallest of the documented instance types: it has the fewest addresses and the dearest DaemonSets.
-      const { memoryMib, vcpus } = INSTANCE_TYPES["t3.medium"] ?? { memoryMib: 1, vcpus: 1 };
-      const nodes = Math.floor(Math.min(NODE_POOL_LIMIT.cpu / (vcpus * 1000), NODE_POOL_LIMIT.memory / memoryMib));
-      const total = add(group(environment, "desiredSize"), room("t3.medium", nodes));
-      expect(fits(needed, total)).toBe(true);
-      // A third of it stays for the platform: Argo CD, Prometheus, Loki and what else the cluster runs.
-      expect(fits(times(needed, 1.5), total)).toBe(true);
-    },
-  );
+  ] as const)("have room for all of %s, at its peak, together with what Karpenter may add", (_, environment, needed) => {
+    // The smallest of the documented instance types: it has the fewest addresses and the dearest DaemonSets.
+    const { memoryMib, vcpus } = INSTANCE_TYPES["t3.medium"] ?? { memoryMib: 1, vcpus: 1 };
+    const nodes = Math.floor(Math.min(NODE_POOL_LIMIT.cpu / (vcpus * 1000), NODE_POOL_LIMIT.memory / memoryMib));
+    const total = add(group(environment, "desiredSize"), room("t3.medium", nodes));
+    expect(fits(needed, total)).toBe(true);
+    // A third of it stays for the platform: Argo CD, Prometheus, Loki and what else the cluster runs.
+    expect(fits(times(needed, 1.5), total)).toBe(true);
+  });
 });

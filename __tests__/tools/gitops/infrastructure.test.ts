@@ -90,21 +90,20 @@ describe.each(ENVIRONMENTS)("the GitOps tree and the infrastructure of %s", (nam
     expect(read.includes("RDS_REPLICA_ENDPOINT")).toBe(environment.rds.readReplica);
   });
 
-  it.each(SERVICES.map((service) => [service.name, service] as const))(
-    "agree on the way of %s to its data stores: the security groups admit it",
-    (_, service) => {
-      if (service.database) expectReachable(stack, nodes, proxy, 5432);
-      if (service.readsReplica && environment.rds.readReplica)
-        expectReachable(stack, nodes, stack.at("module.rds.aws_db_instance.replica"), 5432);
-      if (service.redis) expectReachable(stack, nodes, redis, 6379);
-      if (service.kafka) expectReachable(stack, nodes, kafka, 9098);
-      if (service.loadBalancer?.public) expectReachable(stack, stack.at("module.alb.aws_lb.main"), nodes, service.port);
-      if (service.loadBalancer?.internal)
-        expectReachable(stack, stack.at("module.alb.aws_lb.internal"), nodes, service.port);
-      if (!service.loadBalancer?.public)
-        expectUnreachable(stack, stack.at("module.alb.aws_lb.main"), nodes, service.port);
-    },
-  );
+  it.each(
+    SERVICES.map((service) => [service.name, service] as const),
+  )("agree on the way of %s to its data stores: the security groups admit it", (_, service) => {
+    if (service.database) expectReachable(stack, nodes, proxy, 5432);
+    if (service.readsReplica && environment.rds.readReplica)
+      expectReachable(stack, nodes, stack.at("module.rds.aws_db_instance.replica"), 5432);
+    if (service.redis) expectReachable(stack, nodes, redis, 6379);
+    if (service.kafka) expectReachable(stack, nodes, kafka, 9098);
+    if (service.loadBalancer?.public) expectReachable(stack, stack.at("module.alb.aws_lb.main"), nodes, service.port);
+    if (service.loadBalancer?.internal)
+      expectReachable(stack, stack.at("module.alb.aws_lb.internal"), nodes, service.port);
+    if (!service.loadBalancer?.public)
+      expectUnreachable(stack, stack.at("module.alb.aws_lb.main"), nodes, service.port);
+  });
 
   it("agree that data stores want TLS, and that services speak it", () => {
     expect(stack.resolve(proxy, "require_tls")).toBe(true);

@@ -209,24 +209,24 @@ describe("each service's pods", () => {
       expect(spec.strategy.rollingUpdate).toEqual({ maxSurge: 1, maxUnavailable: 0 });
   });
 
-  it.each(["staging", "prod"] as const)(
-    "of %s are spread over zones, forced where there are two or more",
-    (overlay) => {
-      const workloads = [...patches(overlay, "topology-spread.yaml"), ...ofKind(additions(overlay), "Rollout")];
-      const forced = workloads.filter(({ spec }) => {
-        const [constraint, ...others] = spec.template.spec.topologySpreadConstraints;
-        expect(others).toEqual([]);
-        expect(constraint).toMatchObject({ maxSkew: 1, topologyKey: "topology.kubernetes.io/zone" });
-        return constraint.whenUnsatisfiable === "DoNotSchedule";
-      });
-      expect(workloads).toHaveLength(9);
-      expect(forced.map(({ metadata }) => metadata.name).sort()).toEqual(
-        overlay === "prod"
-          ? SERVICES.map(({ name }) => name).sort()
-          : ["gateway-service", "queue-service", "ticket-service"],
-      );
-    },
-  );
+  it.each([
+    "staging",
+    "prod",
+  ] as const)("of %s are spread over zones, forced where there are two or more", (overlay) => {
+    const workloads = [...patches(overlay, "topology-spread.yaml"), ...ofKind(additions(overlay), "Rollout")];
+    const forced = workloads.filter(({ spec }) => {
+      const [constraint, ...others] = spec.template.spec.topologySpreadConstraints;
+      expect(others).toEqual([]);
+      expect(constraint).toMatchObject({ maxSkew: 1, topologyKey: "topology.kubernetes.io/zone" });
+      return constraint.whenUnsatisfiable === "DoNotSchedule";
+    });
+    expect(workloads).toHaveLength(9);
+    expect(forced.map(({ metadata }) => metadata.name).sort()).toEqual(
+      overlay === "prod"
+        ? SERVICES.map(({ name }) => name).sort()
+        : ["gateway-service", "queue-service", "ticket-service"],
+    );
+  });
 
   it("of a laptop are not spread: it has no zones", () => {
     expect(patches("kind", "topology-spread.yaml")).toEqual([]);

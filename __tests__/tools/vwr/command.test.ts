@@ -195,29 +195,34 @@ describe("changing an event", () => {
     expect(published().events).not.toHaveProperty(event);
   });
 
-  it.each(["open EVENT --again", "close EVENT", "rate EVENT 7", "bypass EVENT on", "pause EVENT"])(
-    "says what %s would do with --dry-run, and does nothing",
-    async (line) => {
-      const before = await statusOf(event);
-      const list = published();
-      const { code, out } = await vwr(`${line.replace("EVENT", event)} --dry-run`);
-      expect(code).toBe(0);
-      expect(out).toContain("Would");
-      expect(await statusOf(event)).toEqual(before);
-      expect(published()).toEqual(list);
-    },
-  );
+  it.each([
+    "open EVENT --again",
+    "close EVENT",
+    "rate EVENT 7",
+    "bypass EVENT on",
+    "pause EVENT",
+  ])("says what %s would do with --dry-run, and does nothing", async (line) => {
+    const before = await statusOf(event);
+    const list = published();
+    const { code, out } = await vwr(`${line.replace("EVENT", event)} --dry-run`);
+    expect(code).toBe(0);
+    expect(out).toContain("Would");
+    expect(await statusOf(event)).toEqual(before);
+    expect(published()).toEqual(list);
+  });
 
-  it.each(["pause", "drain", "bypass EVENT on", "saturated"])(
-    "fails with 4 when %s meets a closed event",
-    async (line) => {
-      await vwr(`close ${event} --yes`);
-      const words = line.includes("EVENT") ? line.replace("EVENT", event) : `${line} ${event}`;
-      const { code, error } = await vwr(`${words} --yes`);
-      expect(code).toBe(4);
-      expect(error).toContain("not open");
-    },
-  );
+  it.each([
+    "pause",
+    "drain",
+    "bypass EVENT on",
+    "saturated",
+  ])("fails with 4 when %s meets a closed event", async (line) => {
+    await vwr(`close ${event} --yes`);
+    const words = line.includes("EVENT") ? line.replace("EVENT", event) : `${line} ${event}`;
+    const { code, error } = await vwr(`${words} --yes`);
+    expect(code).toBe(4);
+    expect(error).toContain("not open");
+  });
 });
 
 describe("looking", () => {
