@@ -59,7 +59,16 @@ export function render(parameters: readonly string[], read: (file: string) => st
 
 class UsageError extends Error {}
 
-const readText = (file: string): string => readFileSync(file === "-" ? 0 : file, "utf8");
+function readText(file: string): string {
+  try {
+    return readFileSync(file === "-" ? 0 : file, "utf8");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(
+      `${file} cannot be read (${reason}). Give the file that \`terraform show -json PLANFILE\` printed.`,
+    );
+  }
+}
 
 function run(parameters: readonly string[], read: (file: string) => string): string {
   const { values, positionals } = parseArgs({
