@@ -5,9 +5,9 @@ import { build, version } from "esbuild";
 
 /**
  * Bundles main.ts with cdktf and the provider classes in use into one CommonJS function of require, module, __dirname and __filename,
- * and tells the project's own files that went in, with the contents that were read.
+ * and tells the project's own files that went in, with the contents that were read. `alias` names packages to take in place of others.
  */
-export async function bundle(root) {
+export async function bundle(root, alias = {}) {
   const sources = new Map();
   const { outputFiles } = await build({
     absWorkingDir: root,
@@ -17,6 +17,7 @@ export async function bundle(root) {
     platform: "node",
     format: "cjs",
     target: "node20",
+    alias,
     // Shorter, but still readable in a stack trace.
     minifySyntax: true,
     legalComments: "none",
