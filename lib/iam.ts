@@ -38,7 +38,10 @@ export interface Grantee {
   addStatement(statement: Statement): void;
 }
 
-/** A policy whose statements are collected while the tree is built and rendered when it is synthesized. */
+/**
+ * A policy whose statements are collected while the tree is built and rendered when it is synthesized. What was granted twice
+ * is in it once, and every statement id once, numbered if need be: IAM refuses a policy that repeats one.
+ */
 export class PolicyDocument implements Grantee {
   private readonly statements: Statement[] = [];
 
@@ -46,10 +49,9 @@ export class PolicyDocument implements Grantee {
     this.statements.push(...statements);
   }
 
-  /** Adds a statement; one that is already there, word for word, is not added twice. */
+  /** Adds a statement. */
   addStatement(statement: Statement): void {
-    const text = JSON.stringify(statement);
-    if (!this.statements.some((existing) => JSON.stringify(existing) === text)) this.statements.push(statement);
+    this.statements.push(statement);
   }
 
   /** Whether there is nothing in it yet. */
@@ -59,8 +61,20 @@ export class PolicyDocument implements Grantee {
 
   /** The policy as JSON text, complete only at synth. */
   get json(): string {
-    return Lazy.stringValue({ produce: () => policyJson(this.statements) });
+    // Resolved first: two references to one attribute are two different tokens until then.
+    return Lazy.stringValue({ produce: (context) => policyJson(distinct(context.resolve(this.statements))) });
   }
+}
+
+/** Each statement once; a second one under the same id gets a number. */
+function distinct(statements: readonly Statement[]): Statement[] {
+  const once = [...new Map(statements.map((statement) => [JSON.stringify(statement), statement])).values()];
+  const uses = new Map<string, number>();
+  return once.map((statement) => {
+    const use = (uses.get(statement.sid) ?? 0) + 1;
+    uses.set(statement.sid, use);
+    return use === 1 ? statement : { ...statement, sid: `${statement.sid}${use}` };
+  });
 }
 
 /** The policy as JSON text, now. */

@@ -140,12 +140,8 @@ describe.each([PROD, STAGING])("the waiting room's functions of $prefix", (envir
     expect(allowed(api, "counters")).toEqual(["GetItem", "UpdateItem"]);
     expect(allowed(api, "positions")).toEqual(["GetItem", "PutItem", "UpdateItem"]);
     expect(allowed(advancer, "counters")).toEqual(["UpdateItem", "Scan"]);
-    const indexes = statementsOfRole(stack, roleOf(stack, advancer)).filter(({ actions }) =>
-      actions.includes("dynamodb:Query"),
-    );
-    expect(indexes.flatMap(({ resources }) => resources)).toEqual([
-      expect.stringMatching(/\/index\/eventId-position-index$/),
-    ]);
+    // The table itself: reclaimed places are found by its own keys, and a grant on its index would not cover that.
+    expect(allowed(advancer, "positions")).toEqual(["Query"]);
   });
 
   it.each([

@@ -24,8 +24,8 @@ export interface DynamodbVwrProps {
   readonly deletionProtection?: boolean;
 }
 
-/** What can be granted: the items of either table, or the index of positions. */
-export type VwrItems = "counters" | "positions" | "positionIndex";
+/** What can be granted: the items of either table. Nothing reads the index, so nobody is granted it. */
+export type VwrItems = "counters" | "positions";
 
 /** What may be done with items, in DynamoDB's words. */
 export type ItemAction = "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query" | "Scan";
@@ -82,7 +82,6 @@ export class DynamodbVwr extends Module {
     const { sid, resource } = {
       counters: { sid: "UseCounters", resource: this.countersTableArn },
       positions: { sid: "UsePositions", resource: this.positionsTableArn },
-      positionIndex: { sid: "UsePositionIndex", resource: `${this.positionsTableArn}/index/${POSITION_INDEX}` },
     }[items];
     grantee.addStatement({ sid, actions: actions.map((action) => `dynamodb:${action}`), resources: [resource] });
     this.props.key?.grantEncryptDecrypt(grantee);

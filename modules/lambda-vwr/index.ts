@@ -58,7 +58,7 @@ const API_GRANTS: Grants = [
 /** What the advancer does with items: finds the active events, finds abandoned positions, moves counters. */
 const ADVANCER_GRANTS: Grants = [
   ["counters", ["Scan", "UpdateItem"]],
-  ["positionIndex", ["Query"]],
+  ["positions", ["Query"]],
 ];
 
 type Grants = readonly (readonly [VwrItems, readonly ItemAction[]])[];
