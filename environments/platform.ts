@@ -5,36 +5,75 @@ import { SERVICES, TOPICS } from "./services";
 /** Charts of the platform. Each version is one that supports the cluster's Kubernetes version. */
 export const CHARTS = {
   /** Kubernetes 1.35 needs 1.9 or later; the documents name 1.1.1. Source: Karpenter, "Compatibility". */
-  karpenter: { repository: "oci://public.ecr.aws/karpenter", name: "karpenter", version: "1.14.1" },
+  karpenter: {
+    repository: "oci://public.ecr.aws/karpenter",
+    name: "karpenter",
+    version: "1.14.1",
+    appVersion: "1.14.1",
+  },
   /** Same version as Karpenter: Helm never upgrades a chart's own CRDs, so they come as a chart. */
-  karpenterCrd: { repository: "oci://public.ecr.aws/karpenter", name: "karpenter-crd", version: "1.14.1" },
+  karpenterCrd: {
+    repository: "oci://public.ecr.aws/karpenter",
+    name: "karpenter-crd",
+    version: "1.14.1",
+    appVersion: "1.14.1",
+  },
   loadBalancerController: {
     repository: "https://aws.github.io/eks-charts",
     name: "aws-load-balancer-controller",
     version: "3.5.0",
+    appVersion: "3.5.0",
   },
   metricsServer: {
     repository: "https://kubernetes-sigs.github.io/metrics-server",
     name: "metrics-server",
     version: "3.13.1",
+    appVersion: "0.8.1",
   },
-  externalSecrets: { repository: "https://charts.external-secrets.io", name: "external-secrets", version: "2.9.0" },
-  argoCd: { repository: "https://argoproj.github.io/argo-helm", name: "argo-cd", version: "10.1.1" },
-  argoRollouts: { repository: "https://argoproj.github.io/argo-helm", name: "argo-rollouts", version: "2.41.0" },
+  externalSecrets: {
+    repository: "https://charts.external-secrets.io",
+    name: "external-secrets",
+    version: "2.9.0",
+    appVersion: "2.9.0",
+  },
+  argoCd: {
+    repository: "https://argoproj.github.io/argo-helm",
+    name: "argo-cd",
+    version: "10.1.1",
+    appVersion: "3.4.4",
+  },
+  argoRollouts: {
+    repository: "https://argoproj.github.io/argo-helm",
+    name: "argo-rollouts",
+    version: "2.41.0",
+    appVersion: "1.9.0",
+  },
   /** Same operator version as kube-prometheus-stack: ServiceMonitors of what is installed before it need the CRDs. */
   prometheusOperatorCrds: {
     repository: "https://prometheus-community.github.io/helm-charts",
     name: "prometheus-operator-crds",
     version: "31.0.1",
+    appVersion: "0.93.1",
   },
   kubePrometheusStack: {
     repository: "https://prometheus-community.github.io/helm-charts",
     name: "kube-prometheus-stack",
     version: "88.5.3",
+    appVersion: "0.93.1",
   },
-  loki: { repository: "https://grafana-community.github.io/helm-charts", name: "loki", version: "18.11.0" },
+  loki: {
+    repository: "https://grafana-community.github.io/helm-charts",
+    name: "loki",
+    version: "18.11.0",
+    appVersion: "3.7.6",
+  },
   /** Follows Promtail, which has reached its end of life. Source: Grafana, "Promtail agent". */
-  alloy: { repository: "https://grafana.github.io/helm-charts", name: "alloy", version: "1.11.1" },
+  alloy: {
+    repository: "https://grafana.github.io/helm-charts",
+    name: "alloy",
+    version: "1.11.1",
+    appVersion: "1.18.1",
+  },
 } as const satisfies Record<string, Chart>;
 
 /** Images that our own charts run. */

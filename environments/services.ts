@@ -65,6 +65,8 @@ export interface Service {
   readonly runtime: ServiceRuntime;
   /** TCP port of the container and of the Kubernetes Service. Source: AWS architecture §3.1. */
   readonly port: number;
+  /** Whether its build includes the library that services share. Source: Architecture guide §8, "urr-common". @default false */
+  readonly usesCommonLibrary?: boolean;
   /** Source: Infra analysis §3-5 (prod), AWS architecture §9 "총 레플리카" (staging: two for gateway, ticket and queue, one else). */
   readonly replicas: Replicas;
   /** Path that load balancers and the analysis before a promotion ask. Source: AWS architecture §5.4, Infra analysis §3-9. */
@@ -172,6 +174,7 @@ export const SERVICES: readonly Service[] = [
     name: "ticket-service",
     runtime: "spring",
     port: 3002,
+    usesCommonLibrary: true,
     replicas: { prod: 3, staging: 2, dev: 1 },
     healthCheckPath: "/health",
     resources: LARGE,
@@ -189,6 +192,7 @@ export const SERVICES: readonly Service[] = [
     name: "payment-service",
     runtime: "spring",
     port: 3003,
+    usesCommonLibrary: true,
     replicas: { prod: 2, staging: 1, dev: 1 },
     healthCheckPath: "/health",
     resources: LARGE,
@@ -205,6 +209,7 @@ export const SERVICES: readonly Service[] = [
     name: "queue-service",
     runtime: "spring",
     port: 3007,
+    usesCommonLibrary: true,
     replicas: { prod: 3, staging: 2, dev: 1 },
     healthCheckPath: "/health",
     resources: QUEUE,
@@ -222,6 +227,7 @@ export const SERVICES: readonly Service[] = [
     name: "stats-service",
     runtime: "spring",
     port: 3004,
+    usesCommonLibrary: true,
     replicas: { prod: 2, staging: 1, dev: 1 },
     healthCheckPath: "/health",
     resources: LARGE,
@@ -240,6 +246,7 @@ export const SERVICES: readonly Service[] = [
     name: "catalog-service",
     runtime: "spring",
     port: 3009,
+    usesCommonLibrary: true,
     replicas: { prod: 2, staging: 1, dev: 1 },
     healthCheckPath: "/health",
     resources: SMALL,
@@ -254,6 +261,7 @@ export const SERVICES: readonly Service[] = [
     name: "community-service",
     runtime: "spring",
     port: 3008,
+    usesCommonLibrary: true,
     replicas: { prod: 2, staging: 1, dev: 1 },
     healthCheckPath: "/health",
     resources: SMALL,
@@ -285,6 +293,21 @@ export function serviceNamed(name: ServiceName): Service {
   const service = SERVICES.find((candidate) => candidate.name === name);
   if (!service) throw new Error(`services: there is no ${name} in the catalogue`);
   return service;
+}
+
+/** Folder of a service's sources, below the repository that holds them. Source: Infra analysis §4-2 "service-path". */
+export function sourceFolder({ name, runtime }: Service): string {
+  return runtime === "next" ? "apps/web" : `services-spring/${name}`;
+}
+
+/** Paths whose change touches a service, as GitHub's filters take them. Source: Infra analysis §4-1, §4-5. */
+export function sourcePaths(service: Service): string[] {
+  return [`${sourceFolder(service)}/**`, ...(service.usesCommonLibrary ? ["services-spring/urr-common/**"] : [])];
+}
+
+/** Repository of a service's images. Source: Infra analysis §2-11. */
+export function imageRepository({ name }: Pick<Service, "name">): string {
+  return `urr/${name}`;
 }
 
 /** Services that call this one over HTTP. */

@@ -13,6 +13,8 @@ export interface Chart {
   readonly repository: string;
   readonly name: string;
   readonly version: string;
+  /** Version of what the chart installs, as its Chart.yaml says: custom resources are tested against the definitions of this one. */
+  readonly appVersion: string;
 }
 
 /** A chart of this repository: a folder of `k8s/charts`, with files that live elsewhere in `k8s/` beside it. */

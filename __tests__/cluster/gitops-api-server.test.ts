@@ -4,17 +4,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NAMESPACE_LABELS, PLATFORM } from "../../environments/gitops";
 import { OVERLAYS } from "../../tools/gitops/overlay";
 import { ApiServer } from "../../tools/kube/api-server";
-import { crdFiles } from "../../tools/kube/build";
-import { CRD_SOURCES, KUBERNETES_VERSION } from "../../tools/kube/versions";
+import { KUBERNETES_VERSION } from "../../tools/kube/versions";
 import { isWorkload, type KubernetesObject, named } from "../tools/gitops/objects";
-import { build, OVERLAY_NAMES, objectsOf, REPOSITORY } from "./overlays";
+import { build, customResourceDefinitions, OVERLAY_NAMES, objectsOf, REPOSITORY } from "./overlays";
 
 const DRY_RUN = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
 let server: ApiServer;
 
 beforeAll(async () => {
   server = await ApiServer.start();
-  server.install((Object.keys(CRD_SOURCES) as (keyof typeof CRD_SOURCES)[]).flatMap(crdFiles));
+  server.install(customResourceDefinitions());
   const namespaces = new Set([PLATFORM.argoCdNamespace, ...OVERLAYS.map(({ namespace }) => namespace)]);
   for (const name of namespaces) {
     const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name, labels: NAMESPACE_LABELS } };

@@ -269,7 +269,8 @@ describe("schemas", () => {
 
 describe("a release", () => {
   it("changes one tag by kustomize edit, and the tree is still up to date and keeps it", () => {
-    cpSync(path.join(REPOSITORY, "k8s"), path.join(temporary, "k8s"), { recursive: true });
+    for (const part of ["k8s", ".github"])
+      cpSync(path.join(REPOSITORY, part), path.join(temporary, part), { recursive: true });
     const overlay = path.join(temporary, "k8s/spring/overlays/prod");
     const image = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/urr/ticket-service";
     const { status, stderr } = spawnSync(

@@ -2,7 +2,8 @@ import { spawnSync } from "node:child_process";
 import path from "node:path";
 import { parseAllDocuments } from "yaml";
 import { OVERLAYS, type OverlayName } from "../../tools/gitops/overlay";
-import { command } from "../../tools/kube/build";
+import { command, crdFiles } from "../../tools/kube/build";
+import { CRD_SOURCES } from "../../tools/kube/versions";
 import type { KubernetesObject } from "../tools/gitops/objects";
 
 /** The checkout. */
@@ -35,4 +36,15 @@ export function buildIn(root: string, overlay: OverlayName): string {
 /** Objects of a YAML text. */
 export function objectsOf(text: string): KubernetesObject[] {
   return parseAllDocuments(text).map((document) => document.toJS() as KubernetesObject);
+}
+
+/**
+ * Files that define every custom resource of the tree and the charts: their makers' own, and one that stands in for the load balancer
+ * controller's, whose module cannot be had.
+ */
+export function customResourceDefinitions(): string[] {
+  return [
+    ...(Object.keys(CRD_SOURCES) as (keyof typeof CRD_SOURCES)[]).flatMap(crdFiles),
+    path.join(import.meta.dirname, "stand-ins/targetgroupbindings.yaml"),
+  ];
 }

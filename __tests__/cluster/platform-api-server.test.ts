@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -7,30 +7,10 @@ import { parse, parseAllDocuments } from "yaml";
 import type { RenderedStack } from "../../lib/terraform-modules";
 import { buildApp } from "../../main";
 import { ApiServer } from "../../tools/kube/api-server";
-import { command, crdFiles } from "../../tools/kube/build";
+import { command } from "../../tools/kube/build";
 import { outputsOf, PlatformWorkspace, releasesOf, renderCharts, stateOf } from "../stacks/platform-workspace";
 import { canRunTerraform } from "../support/real-terraform";
-
-/**
- * Definitions of the custom resources that the platform's own charts hold, of the versions that are deployed. External Secrets' module
- * is served up to 1.3.2 only: same API version, an earlier release. EC2NodeClass and TargetGroupBinding come in no Go module that
- * can be had, so their objects are not checked here.
- */
-const CRDS: readonly { readonly module: string; readonly files: readonly string[] }[] = [
-  { module: "sigs.k8s.io/karpenter@v1.14.1", files: ["pkg/apis/crds/karpenter.sh_nodepools.yaml"] },
-  {
-    module: "github.com/prometheus-operator/prometheus-operator@v0.93.1",
-    files: ["example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"],
-  },
-  {
-    module: "github.com/external-secrets/external-secrets@v1.3.2",
-    files: [
-      "config/crds/bases/external-secrets.io_clustersecretstores.yaml",
-      "config/crds/bases/external-secrets.io_secretstores.yaml",
-    ],
-  },
-];
-const UNCHECKED_KINDS = ["EC2NodeClass", "TargetGroupBinding"];
+import { customResourceDefinitions } from "./overlays";
 
 interface Manifest {
   readonly kind: string;
@@ -71,13 +51,6 @@ function stackOf(name: string): RenderedStack {
   return found;
 }
 
-function moduleFiles(module: string, files: readonly string[]): string[] {
-  const { status, stderr, stdout } = spawnSync("go", ["mod", "download", "-json", module], { encoding: "utf8" });
-  if (status !== 0) throw new Error(`${module}: ${stderr}${stdout}`);
-  const { Dir } = JSON.parse(stdout) as { Dir: string };
-  return files.map((file) => path.join(Dir, file));
-}
-
 describe.skipIf(!hasTerraform).each(["staging", "prod"])(
   "platform stack of %s and a real API server",
   (environment) => {
@@ -91,11 +64,7 @@ describe.skipIf(!hasTerraform).each(["staging", "prod"])(
 
     beforeAll(async () => {
       server = await ApiServer.start();
-      server.install([
-        ...CRDS.flatMap(({ files, module }) => moduleFiles(module, files)),
-        ...crdFiles("external-secrets"),
-        ...crdFiles("argo-cd"),
-      ]);
+      server.install(customResourceDefinitions());
       quotaController = spawn(process.execPath, ["-e", QUOTA_CONTROLLER, command("kubectl"), server.kubeconfig], {
         stdio: "ignore",
       });
@@ -190,10 +159,11 @@ echo '${JSON.stringify({
     });
 
     it("renders own charts that the server accepts, field by field", () => {
-      const checked = manifests.filter(({ kind }) => !UNCHECKED_KINDS.includes(kind));
-      const kinds = new Set(checked.map(({ kind }) => kind));
+      const kinds = new Set(manifests.map(({ kind }) => kind));
       for (const kind of [
         "NodePool",
+        "EC2NodeClass",
+        "TargetGroupBinding",
         "ClusterSecretStore",
         "SecretStore",
         "ExternalSecret",
@@ -202,7 +172,7 @@ echo '${JSON.stringify({
         "Job",
       ])
         expect(kinds).toContain(kind);
-      for (const manifest of checked) {
+      for (const manifest of manifests) {
         const { status, stderr } = dryRun(manifest);
         expect(status, `${manifest.kind} ${manifest.metadata.name}: ${stderr}`).toBe(0);
         expect(stderr, manifest.metadata.name).not.toContain("would violate PodSecurity");

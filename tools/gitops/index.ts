@@ -1,7 +1,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { renderTree, sameContent, TREE_ROOTS, type Tree } from "./tree";
+import { HEADER } from "./manifest";
+import { type ReadFile, renderTree, sameContent, TREE_ROOTS, type Tree } from "./tree";
+import { WORKFLOWS_FOLDER, workflowFiles } from "./workflows";
 
 const REPOSITORY = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 
@@ -34,9 +36,10 @@ export function writeTree(root: string, tree: Tree): string[] {
   return changed.sort();
 }
 
-/** The tree that belongs to a checkout. */
+/** The tree that belongs to a checkout, and the workflows that follow from the catalogue as well. */
 export function treeOf(root: string): Tree {
-  return renderTree((file) => read(root, file));
+  const readFile: ReadFile = (file) => read(root, file);
+  return new Map([...renderTree(readFile), ...workflowFiles(readFile)]);
 }
 
 function read(root: string, file: string): string | undefined {
@@ -45,11 +48,15 @@ function read(root: string, file: string): string | undefined {
 }
 
 function presentFiles(root: string): string[] {
-  return TREE_ROOTS.filter((folder) => existsSync(path.join(root, folder))).flatMap((folder) =>
-    readdirSync(path.join(root, folder), { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)).split(path.sep).join("/")),
-  );
+  const filesIn = (folder: string) =>
+    existsSync(path.join(root, folder))
+      ? readdirSync(path.join(root, folder), { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.isFile())
+          .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)).split(path.sep).join("/"))
+      : [];
+  // Most workflows are written by hand: the renderer owns those that say so.
+  const rendered = filesIn(WORKFLOWS_FOLDER).filter((file) => read(root, file)?.startsWith(HEADER));
+  return [...TREE_ROOTS.flatMap(filesIn), ...rendered];
 }
 
 function main(args: readonly string[]): number {

@@ -16,7 +16,8 @@ export interface Manifest {
   readonly [field: string]: unknown;
 }
 
-const HEADER = "# Rendered from environments/services.ts by `npm run gitops`. Change it there.\n";
+/** First line of every rendered file. */
+export const HEADER = "# Rendered from environments/services.ts by `npm run gitops`. Change it there.\n";
 
 /** One file of the tree: what it says about itself, and its objects. */
 export function yamlFile(objects: readonly unknown[], comment = ""): string {

@@ -1,7 +1,7 @@
 import { parse, stringify } from "yaml";
 import { GITOPS } from "../../environments/gitops";
 import { prod } from "../../environments/prod";
-import { SERVICES } from "../../environments/services";
+import { imageRepository, SERVICES } from "../../environments/services";
 import { application, applicationName } from "./applications";
 import { configEnv } from "./configuration";
 import { grafana, kindCluster, namespace, prometheus, zipkin } from "./local-monitoring";
@@ -167,8 +167,8 @@ function images(overlay: Overlay, current: string | undefined) {
     .sort()
     .map((name) =>
       overlay.name === "kind"
-        ? { name, newName: `urr/${name}`, newTag: LOCAL_TAG }
-        : { name, newName: `${registry}/urr/${name}`, newTag: tags.get(name) ?? UNRELEASED },
+        ? { name, newName: imageRepository({ name }), newTag: LOCAL_TAG }
+        : { name, newName: `${registry}/${imageRepository({ name })}`, newTag: tags.get(name) ?? UNRELEASED },
     );
 }
 

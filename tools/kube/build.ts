@@ -104,20 +104,30 @@ function kubernetesCommands(): string {
   });
 }
 
-/**
- * A file of a Go module. It is taken out of the module's archive: a module that asks for a newer Go than there is can be
- * downloaded all the same, and is not unpacked.
- */
+/** A file of a Go module, under its own name in a folder of its own. */
 function moduleFile(module: string, version: string, file: string): string {
-  const directory = cached("module", `${module}@${version}/${file}`, (draft) => {
+  return path.join(moduleFiles(module, version, file), path.basename(file));
+}
+
+/**
+ * A folder with one file of a Go module, or with everything below one of its folders. They are taken out of the module's archive: a
+ * module that asks for a newer Go than there is can be downloaded all the same, and is not unpacked.
+ */
+export function moduleFiles(module: string, version: string, name: string): string {
+  return cached("module", `${module}@${version}/${name}`, (draft) => {
     const output = go(["mod", "download", "-json", `${module}@${version}`], {}, '"Zip"');
     const { Zip } = JSON.parse(output) as { Zip: string };
-    const entry = `${module}@${version}/${file}`;
-    const content = unzipSync(readFileSync(Zip), { filter: ({ name }) => name === entry })[entry];
-    if (!content) throw new Error(`${module}@${version} has no file ${file}`);
-    writeFileSync(path.join(draft, path.basename(file)), content);
+    const wanted = `${module}@${version}/${name}`;
+    const contents = unzipSync(readFileSync(Zip), {
+      filter: (entry) => entry.name === wanted || entry.name.startsWith(`${wanted}/`),
+    });
+    for (const [entry, content] of Object.entries(contents)) {
+      const file = entry === wanted ? path.basename(name) : entry.slice(wanted.length + 1);
+      mkdirSync(path.dirname(path.join(draft, file)), { recursive: true });
+      writeFileSync(path.join(draft, file), content);
+    }
+    if (Object.keys(contents).length === 0) throw new Error(`${module}@${version} has no ${name}`);
   });
-  return path.join(directory, path.basename(file));
 }
 
 /** Runs Go out of the way of everything else. `enough`: what its answer must hold to be one, even if it says that it failed. */

@@ -8,21 +8,26 @@ export const KUBERNETES_VERSION = `${VERSIONS.kubernetes}.4`;
 export const COMMANDS = {
   kustomize: { package: "sigs.k8s.io/kustomize/kustomize/v5", version: "v5.8.1" },
   kubeconform: { package: "github.com/yannh/kubeconform/cmd/kubeconform", version: "v0.8.0" },
+  /** The Helm that is built into the Terraform provider. */
+  helm: { package: "helm.sh/helm/v3/cmd/helm", version: "v3.18.4" },
 } as const;
 
 /** Commands that are built from the module in tools/kube/go. */
 export const KUBERNETES_COMMANDS = { "kube-apiserver": "./apiserver", etcd: "./etcd", kubectl: "./kubectl" } as const;
 
-/** Where the schemas of custom resources come from: files of the modules of those who define them. */
+/**
+ * Where the schemas of custom resources come from: files of the modules of those who define them, at the version that the platform's
+ * chart installs. External Secrets' module is served up to 1.3.2 only.
+ */
 export const CRD_SOURCES = {
   "argo-rollouts": {
     module: "github.com/argoproj/argo-rollouts",
-    version: "v1.9.3",
+    version: `v${CHARTS.argoRollouts.appVersion}`,
     files: ["manifests/crds/rollout-crd.yaml", "manifests/crds/analysis-template-crd.yaml"],
   },
   "argo-cd": {
     module: "github.com/argoproj/argo-cd/v3",
-    version: "v3.5.6",
+    version: `v${CHARTS.argoCd.appVersion}`,
     files: ["manifests/crds/application-crd.yaml"],
   },
   "external-secrets": {
@@ -36,13 +41,15 @@ export const CRD_SOURCES = {
     ],
   },
   karpenter: {
-    module: "sigs.k8s.io/karpenter",
-    version: `v${CHARTS.karpenter.version}`,
-    files: ["pkg/apis/crds/karpenter.sh_nodepools.yaml"],
+    module: "github.com/aws/karpenter-provider-aws",
+    version: `v${CHARTS.karpenter.appVersion}`,
+    files: ["pkg/apis/crds/karpenter.sh_nodepools.yaml", "pkg/apis/crds/karpenter.k8s.aws_ec2nodeclasses.yaml"],
   },
   "prometheus-operator": {
     module: "github.com/prometheus-operator/prometheus-operator",
-    version: "v0.93.1",
-    files: ["example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"],
+    version: `v${CHARTS.prometheusOperatorCrds.appVersion}`,
+    files: ["prometheusrules", "servicemonitors"].map(
+      (kinds) => `example/prometheus-operator-crd/monitoring.coreos.com_${kinds}.yaml`,
+    ),
   },
 } as const;

@@ -22,7 +22,8 @@ afterEach(() => {
 function checkout(): string {
   const folder = mkdtempSync(path.join(tmpdir(), "urr-gitops-"));
   folders.push(folder);
-  cpSync(path.join(REPOSITORY, "k8s"), path.join(folder, "k8s"), { recursive: true });
+  for (const part of ["k8s", ".github"])
+    cpSync(path.join(REPOSITORY, part), path.join(folder, part), { recursive: true });
   return folder;
 }
 

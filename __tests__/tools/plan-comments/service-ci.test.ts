@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { bootstrap } from "../../../environments/bootstrap";
-import { SERVICES } from "../../../environments/services";
+import { imageRepository, SERVICES, serviceNamed, sourceFolder, sourcePaths } from "../../../environments/services";
 import { command, goVersion } from "../../../tools/kube/build";
 import { COMMANDS } from "../../../tools/kube/versions";
 import { evaluate, filled, runs, type Value } from "./expressions";
@@ -256,6 +256,19 @@ describe("service CI", () => {
     }
   });
 
+  it("builds the frontend from the folder, into the repository and under the name of the catalogue", () => {
+    const frontend = serviceNamed("frontend");
+    expect(workflow("frontend-ci-cd.yml").on.push?.paths).toEqual(sourcePaths(frontend));
+    const build = stepsOf("frontend-ci-cd.yml", "build-and-push").find(({ uses }) =>
+      uses?.includes("/build-push-action@"),
+    );
+    expect(build?.with?.context).toBe(sourceFolder(frontend));
+    expect(job("frontend-ci-cd.yml", "update-manifests").with).toMatchObject({
+      "service-name": frontend.name,
+      "ecr-repository": imageRepository(frontend),
+    });
+  });
+
   it("uploads the frontend's hashed files for a year, to the bucket of the environment, and deletes none", () => {
     const upload = stepsOf("frontend-ci-cd.yml", "build-and-push").at(-1);
     const bucket = (environment: Value) => filled(upload?.env?.BUCKET ?? "", { inputs: { environment } });
@@ -273,7 +286,11 @@ describe("service CI", () => {
     expect(Object.keys(on)).toEqual(["pull_request"]);
     expect(jobs.spring?.strategy?.["fail-fast"]).toBe(false);
     const filters = stepsOf("pr-validation.yml", "changes").find(({ id }) => id === "services")?.with?.filters ?? "";
-    expect(Object.keys(parse(filters) as object)).toEqual(SPRING);
+    expect(parse(filters)).toEqual(
+      Object.fromEntries(
+        SERVICES.filter(({ runtime }) => runtime === "spring").map((service) => [service.name, sourcePaths(service)]),
+      ),
+    );
     const touched = (services: string, frontend: string) =>
       ["spring", "frontend"].filter((id) =>
         runs(jobs[id]?.if, { needs: { changes: { outputs: { services, frontend } } } }),
