@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { CHARTS } from "../../environments/platform";
+import { moduleFiles } from "../../tools/kube/build";
 import { promtool, runPromtool } from "../../tools/promtool/promtool";
 
 interface Rule {
@@ -17,7 +19,12 @@ interface Panel {
   readonly title: string;
   readonly type: string;
   readonly datasource?: { readonly uid: string };
-  readonly targets?: readonly { readonly expr?: string; readonly metricName?: string }[];
+  readonly targets?: readonly {
+    readonly datasource?: { readonly uid: string };
+    readonly expr?: string;
+    readonly namespace?: string;
+    readonly metricName?: string;
+  }[];
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
 }
 
@@ -136,6 +143,68 @@ describe("rules and queries, by Prometheus's own parser", () => {
     for (const expression of expressions) expect(interpolated(expression)).not.toContain("$");
   });
 });
+
+describe("metrics", () => {
+  const queries = dashboardFiles.flatMap((file) => dashboard(file).panels.flatMap(({ targets = [] }) => targets));
+
+  it("of Karpenter are named as the deployed version exports them, and asked for as what they are", () => {
+    const exported = karpenterMetrics();
+    expect(exported.size).toBeGreaterThan(40);
+    const expressions = [...queries.map(({ expr = "" }) => expr), ...rules.map(({ expr }) => expr)];
+    const used = new Set(expressions.flatMap((expression) => expression.match(/\bkarpenter_\w+/g) ?? []));
+    expect(used.size).toBeGreaterThan(5);
+    for (const name of used) {
+      const base = name.replace(/_(?:bucket|sum|count)$/, "");
+      const kind = exported.get(name) ?? exported.get(base);
+      expect(kind, name).toBeDefined();
+      // A summary has quantiles and no buckets.
+      if (name.endsWith("_bucket")) expect(kind, name).toBe("Histogram");
+    }
+  });
+
+  it("of the waiting room are those that its functions count", () => {
+    const sources = readdirSync("lambdas", { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => readFileSync(path.join("lambdas", file), "utf8"))
+      .join("\n");
+    const own = queries.filter(({ namespace }) => namespace === "URR/WaitingRoom");
+    expect(own.length).toBeGreaterThan(4);
+    for (const { datasource, metricName } of own) {
+      expect(datasource?.uid).toBe("${cloudwatch}");
+      expect(sources).toContain(`"${metricName}"`);
+    }
+  });
+});
+
+/** Every metric that the sources of the deployed Karpenter register, with its kind. */
+function karpenterMetrics(): Map<string, string> {
+  const version = `v${CHARTS.karpenter.appVersion}`;
+  const sources = ["sigs.k8s.io/karpenter", "github.com/aws/karpenter-provider-aws"]
+    .map((module) => moduleFiles(module, version, "pkg"))
+    .flatMap((folder) =>
+      readdirSync(folder, { recursive: true, encoding: "utf8" })
+        .filter((file) => file.endsWith(".go") && !file.endsWith("_test.go"))
+        .map((file) => readFileSync(path.join(folder, file), "utf8")),
+    );
+  const constants = new Map(
+    sources.flatMap((source) =>
+      [...source.matchAll(/\b(\w*Subsystem)\s*=\s*"(\w+)"/g)].map(
+        ([, name = "", value = ""]) => [name, value] as const,
+      ),
+    ),
+  );
+  const options = /prometheus\.(\w+)Opts\{[^}]*?Subsystem:\s*([\w."]+),\s*Name:\s*"(\w+)"/g;
+  return new Map(
+    sources.flatMap((source) =>
+      [...source.matchAll(options)].map(([, kind = "", subsystem = "", name = ""]) => {
+        const inner = subsystem.startsWith('"')
+          ? subsystem.slice(1, -1)
+          : constants.get(subsystem.split(".").pop() ?? "");
+        return [`karpenter_${inner}_${name}`, kind] as const;
+      }),
+    ),
+  );
+}
 
 describe.each(dashboardFiles)("dashboard %s", (file) => {
   const { panels, templating, title, uid } = dashboard(file);

@@ -70,6 +70,7 @@ export interface KubePrometheusStackValues {
   readonly kubeProxy: Enabled;
   readonly prometheusOperator: {
     readonly resources: ContainerResources;
+    readonly prometheusConfigReloader: { readonly resources: ContainerResources };
     readonly admissionWebhooks: { readonly failurePolicy: "Ignore" };
   };
   readonly prometheus: {
@@ -110,6 +111,8 @@ export interface KubePrometheusStackValues {
     readonly resources: ContainerResources;
     readonly "grafana.ini": { readonly analytics: { readonly reporting_enabled: boolean } };
     readonly sidecar: {
+      /** Of each of the two, for dashboards and for data sources. */
+      readonly resources: ContainerResources;
       readonly dashboards: {
         readonly label: string;
         readonly labelValue: string;
@@ -177,6 +180,7 @@ export function prometheusValues(settings: PrometheusSettings): KubePrometheusSt
     kubeProxy: { enabled: false },
     prometheusOperator: {
       resources: resources("50m", "128Mi", "256Mi"),
+      prometheusConfigReloader: { resources: resources("10m", "32Mi", "64Mi") },
       // Rules are tested before they are merged; an operator that is away must not stand in the way of a deploy.
       admissionWebhooks: { failurePolicy: "Ignore" },
     },
@@ -217,6 +221,7 @@ export function prometheusValues(settings: PrometheusSettings): KubePrometheusSt
       resources: resources("50m", "256Mi", "512Mi"),
       "grafana.ini": { analytics: { reporting_enabled: false } },
       sidecar: {
+        resources: resources("10m", "96Mi", "192Mi"),
         dashboards: {
           label: DASHBOARD_LABEL,
           labelValue: DASHBOARD_LABEL_VALUE,
