@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /** `npm test` runs the fast suites; each slower suite has a project and an npm script of its own. */
-const SLOW_SUITES = ["deploy", "browser", "cluster"];
+const SLOW_SUITES = ["deploy", "browser", "cluster", "plan-bundles"];
 
 export default defineConfig({
   test: {

@@ -1,4 +1,5 @@
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { S3Client } from "@aws-sdk/client-s3";
@@ -13,15 +14,18 @@ import { StackLocks } from "./commands/locks";
 import { digestOfPlan } from "./commands/normalise";
 import type { PlannedBundle } from "./commands/requirements";
 import { S3BundleStore } from "./commands/store";
+import { readDependencies } from "./files";
 import { isObject, parsePlan } from "./render/plan";
 import { readZip } from "./zip";
 
 const USAGE = `Usage: node tools/plan-comments/run.mjs comment STEP [options], in a workflow
 
-  post     --pull N --stack NAME --head SHA --rendered FILE   what plan:render --json wrote, as comments and label
+  post     --pull N --stack NAME --head SHA --rendered FILE [--if-changed]
+                                                              what plan:render --json wrote, as comments and label
   memory   --pull N --stack NAME --out FILE                   the last comment's body, for plan:render --previous
   decide   --event FILE --stacks A,B --out FILE [--locks TABLE]
-  inspect  --stack NAME --folder DIR --bucket NAME --key KEY  Terraform JSON before it is run
+  inspect  --stack NAME --synth DIR --bucket NAME --key KEY [--out DIR]
+                                                              Terraform JSON before it is run; what passed is copied
   pack     --stack NAME --head SHA --base SHA --folder DIR --bucket NAME --kms-key ARN --out FILE
   open     --planned FILE --folder DIR --bucket NAME
   planned  --stack NAME --head SHA --out FILE                 the digest that a plan job wrote down
@@ -32,39 +36,43 @@ const USAGE = `Usage: node tools/plan-comments/run.mjs comment STEP [options], i
 
 GITHUB_TOKEN, GITHUB_API_URL, GITHUB_REPOSITORY and GITHUB_RUN_ID are read from the environment.`;
 
-/** Label of pull requests whose plan destroys or replaces something. */
-const LABEL = "infra: destroys";
+/** Label of pull requests whose plan of a stack destroys or replaces something. */
+const labelOf = (stack: string): string => `infra: destroys in ${stack}`;
 
 /** Name of the artifact that holds a plan's digest. */
 export const artifactOf = (stack: string, head: string): string => `planned-${stack}-${head}`;
 
 class StepError extends Error {}
 
-type Values = Readonly<Record<string, string | undefined>>;
+type Values = Readonly<Record<string, string | boolean | undefined>>;
 
 export async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: Object.fromEntries(
-      [
-        "pull",
-        "stack",
-        "stacks",
-        "head",
-        "base",
-        "rendered",
-        "event",
-        "out",
-        "locks",
-        "folder",
-        "bucket",
-        "key",
-        "kms-key",
-        "planned",
-        "reviewed",
-        "fresh",
-      ].map((name) => [name, { type: "string" as const }]),
-    ),
+    options: {
+      "if-changed": { type: "boolean" },
+      ...Object.fromEntries(
+        [
+          "pull",
+          "stack",
+          "stacks",
+          "head",
+          "base",
+          "rendered",
+          "event",
+          "out",
+          "locks",
+          "folder",
+          "bucket",
+          "key",
+          "kms-key",
+          "planned",
+          "reviewed",
+          "fresh",
+          "synth",
+        ].map((name) => [name, { type: "string" as const }]),
+      ),
+    },
   });
   const step = STEPS[positionals[0] ?? ""];
   if (!step || positionals.length !== 1) {
@@ -90,13 +98,15 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
     const bodies = isObject(found) && Array.isArray(found.bodies) ? found.bodies.map(String) : undefined;
     if (!bodies) throw new StepError(`${need(values, "rendered")} holds nothing for stack ${stack}`);
     const pull = pullOf(values);
-    const result = await new PlanComments(github(), pull).upsert(stack, bodies, need(values, "head"));
+    const comments = new PlanComments(github(), pull);
+    if (values["if-changed"] && isObject(found) && found.changes === false && !(await comments.firstBody(stack)))
+      return;
+    const result = await comments.upsert(stack, bodies, need(values, "head"));
     process.stdout.write(
       result.superseded ? "a newer commit was pushed: nothing written\n" : `${JSON.stringify(result)}\n`,
     );
-    if (!result.superseded && isObject(found) && found.destroys === true) {
-      await new PullRequests(github()).setLabel(pull, LABEL, true);
-    }
+    if (!result.superseded && isObject(found))
+      await new PullRequests(github()).setLabel(pull, labelOf(stack), found.destroys === true);
   },
 
   async memory(values) {
@@ -114,7 +124,7 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
       stacks: need(values, "stacks").split(","),
       repository: repository(),
       pulls,
-      ...(values.locks === undefined ? {} : { locks: new StackLocks(new DynamoDBClient({}), values.locks) }),
+      ...(values.locks === undefined ? {} : { locks: new StackLocks(new DynamoDBClient({}), need(values, "locks")) }),
       run: Number(process.env.GITHUB_RUN_ID),
       plannedOf: (_, stack, head) => plannedFrom(octokit, stack, head),
     });
@@ -139,11 +149,15 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
   },
 
   async inspect(values) {
-    const stack = need(values, "stack");
-    inspectStack(stack, readFolder(need(values, "folder")), {
-      bucket: need(values, "bucket"),
-      key: need(values, "key"),
-    });
+    const [stack, synth] = [need(values, "stack"), need(values, "synth")];
+    const files = readFolder(join(synth, "stacks", stack));
+    inspectStack(stack, files, { bucket: need(values, "bucket"), key: need(values, "key") });
+    if (values.out === undefined) return;
+    // The bytes that were looked at, and of the manifest only what the comment says of the order of stacks.
+    const folder = need(values, "out");
+    writeFolder(join(folder, "stacks", stack), files);
+    const stacks = Object.entries(readDependencies(synth)).map(([name, dependencies]) => [name, { dependencies }]);
+    writeFileSync(join(folder, "manifest.json"), JSON.stringify({ stacks: Object.fromEntries(stacks) }));
   },
 
   async pack(values) {
@@ -167,7 +181,9 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
   async same(values) {
     const fresh = parsePlan(readFileSync(need(values, "fresh"), "utf8"), "the fresh plan");
     const reviewed =
-      values.reviewed === undefined ? undefined : parsePlan(readFileSync(values.reviewed, "utf8"), "the reviewed plan");
+      values.reviewed === undefined
+        ? undefined
+        : parsePlan(readFileSync(need(values, "reviewed"), "utf8"), "the reviewed plan");
     const digest = digestOfPlan(fresh);
     const nothing = digest === digestOfPlan({ ...fresh, resource_changes: [], output_changes: {} });
     output({
@@ -208,7 +224,7 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
 
 function need(values: Values, name: string): string {
   const value = values[name];
-  if (value === undefined || value === "") throw new StepError(`--${name} is missing\n\n${USAGE}`);
+  if (typeof value !== "string" || value === "") throw new StepError(`--${name} is missing\n\n${USAGE}`);
   return value;
 }
 

@@ -32,6 +32,8 @@ PLAN.json is the output of terraform show -json; "-" reads standard input.
   --base-synth DIR   the same of the base branch: what changed in bundles; in a preview, what to compare with
   --previous FILE    the last comment's body or the last plan's JSON: what changed since (of the first stack)
   --head SHA, --base SHA
+  --not-planned WHY  a preview in the place of a plan that could not be made
+  --guard-allow LIST addresses that the guard lets go, separated by spaces
   --infracost FILE   output of infracost diff --format json, instead of the price table
   --full-text-url URL
   --only NAME        print this stack alone; the others are read for comparison and order
@@ -84,6 +86,8 @@ function run(parameters: readonly string[], read: (file: string) => string): str
       infracost: { type: "string" },
       "full-text-url": { type: "string" },
       only: { type: "string" },
+      "not-planned": { type: "string" },
+      "guard-allow": { type: "string", default: "" },
       failed: { type: "string" },
       preview: { type: "boolean", default: false },
       full: { type: "boolean", default: false },
@@ -97,11 +101,14 @@ function run(parameters: readonly string[], read: (file: string) => string): str
     ...(values.head === undefined ? {} : { head: commit(values.head) }),
     ...(values.base === undefined ? {} : { base: commit(values.base) }),
     ...(values["full-text-url"] === undefined ? {} : { fullTextUrl: values["full-text-url"] }),
+    ...(values["not-planned"] === undefined ? {} : { notPlanned: values["not-planned"] }),
+    guardAllows: values["guard-allow"].split(/\s+/).filter((address) => address !== ""),
   };
   if (values.failed !== undefined) {
     const [stack, file] = [values.stack[0], positionals[0]];
     if (stack === undefined || file === undefined) throw new UsageError("--failed needs --stack NAME and a log file");
-    return `${renderFailure(stack, values.failed, read(file), new Redactor(), shared)}\n`;
+    const body = renderFailure(stack, values.failed, read(file), new Redactor(), shared);
+    return values.json ? `${JSON.stringify([{ stack, bodies: [body], destroys: false }])}\n` : `${body}\n`;
   }
   const synth = values.synth === undefined ? {} : readSynth(values.synth);
   const baseSynth = values["base-synth"] === undefined ? {} : readSynth(values["base-synth"]);

@@ -24,7 +24,9 @@ if (!COMMANDS.includes(name)) {
   process.exit(2);
 }
 const cache = join(here, "../../node_modules/.cache/plan-comments");
-const sources = [here, join(here, "../terraform"), join(here, "../../lib/lambda-bundle")].map(stamp).join("\n");
+const sources = [here, ...["../guard", "../terraform", "../../lib/lambda-bundle"].map((folder) => join(here, folder))]
+  .map(stamp)
+  .join("\n");
 const target = join(cache, createHash("sha256").update(sources).digest("hex").slice(0, 20));
 if (!existsSync(join(target, `${name}.mjs`))) {
   const { build } = await import("esbuild");

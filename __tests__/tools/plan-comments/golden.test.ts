@@ -52,7 +52,9 @@ describe("a comment over a real plan", () => {
 
   it("warns of what is destroyed and asks for the label", () => {
     expect(rendered(fixture("destroy")).destroys).toBe(true);
-    expect(rendered(fixture("destroy")).full).toMatch(/> \[!CAUTION\]\n> \*\*5 resources are destroyed\.\*\*/);
+    expect(rendered(fixture("destroy")).full).toMatch(
+      /> \[!CAUTION\]\n> \*\*5 resources are destroyed:\*\* `module\.rds\.terraform_data\.list\[1\]`/,
+    );
     expect(rendered(fixture("unknown")).destroys).toBe(false);
     expect(rendered(fixture("unknown")).full).not.toContain("[!CAUTION]");
   });

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { filled, runs, type Status, type Value } from "./expressions";
@@ -44,6 +44,7 @@ export function stepsOf(workflow: string, job: string): readonly Step[] {
 /** Runs the scripts of a job as a runner would: conditions evaluated, outputs and outcomes handed on. Actions are only reported. */
 export async function runJob(workflow: string, job: string, run: JobRun): Promise<JobResult> {
   const scratch = join(run.folder, ".runner");
+  rmSync(scratch, { recursive: true, force: true });
   mkdirSync(scratch, { recursive: true });
   const results: Record<string, { outcome: string; outputs: Record<string, string> }> = {};
   const ran: string[] = [];

@@ -580,3 +580,34 @@ describe("the command", () => {
     expect(rendered(fixture("empty")).bodies[0]).toContain("The infrastructure is as configured: 1 resource checked.");
   });
 });
+
+describe("the guard of what holds data", () => {
+  const address = "module.rds.aws_db_instance.primary";
+  const plan = planOf([
+    resource(address, change(["delete", "create"], { id: "a" }, { id: "b" }, { replace_paths: [["kms_key_id"]] })),
+  ]);
+
+  it("refuses in the comment what it refuses in the job, and offers no command", () => {
+    const [body = ""] = rendered(plan).bodies;
+    expect(body).toContain(`**The guard refuses this plan.** Would be lost: \`${address}\` (its data)`);
+    expect(body).toContain("`URR_GUARD_ALLOW`");
+    expect(body).not.toContain("cdktf apply");
+  });
+
+  it("says what an override lets go", () => {
+    const [body = ""] = rendered(plan, { guardAllows: [address] }).bodies;
+    expect(body).toContain(`Lost, and allowed by override: \`${address}\` (its data)`);
+    expect(body).not.toContain("refuses");
+    expect(body).toContain("cdktf apply prod");
+  });
+});
+
+it("shows members that are named as something every object inherits", () => {
+  const names = ["__proto__", "constructor", "toString", "hasOwnProperty"];
+  const tags = JSON.parse(`{${names.map((name) => `"${name}":"new"`).join(",")}}`) as JsonObject;
+  const plan = planOf([resource("terraform_data.map", change(["update"], { input: {} }, { input: tags }))]);
+  const { full } = rendered(plan);
+  for (const name of names) expect(full).toContain(`+ input.${name}: "new"`);
+  const back = planOf([resource("terraform_data.map", change(["update"], { input: tags }, { input: {} }))]);
+  for (const name of names) expect(rendered(back).full).toContain(`- input.${name}: "new"`);
+});

@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -65,7 +66,7 @@ function synthesize(folder: string, text: string): void {
   app.synth();
 }
 
-describe("the path from a pull request's synth to its apply", () => {
+describe("the path from a pull request's synth to its apply", { timeout: 300_000 }, () => {
   const locksServer = dynalite({ createTableMs: 0 });
   let dynamodb: DynamoDBClient;
   let locks: StackLocks;
@@ -98,6 +99,7 @@ describe("the path from a pull request's synth to its apply", () => {
   });
 
   beforeEach(async () => {
+    assumed.length = 0;
     store = new ObjectStore();
     github = new GitHubServer();
     folder = mkdtempSync(join(tmpdir(), "urr-whole-path-"));
@@ -148,28 +150,42 @@ describe("the path from a pull request's synth to its apply", () => {
 
   const vars = { AWS_ACCOUNT_ID: "123456789012", PLAN_BUNDLE_KEY_ARN: KEY, TERRAFORM_TFVARS: "" };
 
-  const plan = (): Promise<JobResult> =>
-    runJob("infra-plan-stack.yml", "plan", {
-      folder,
-      environment: { ...environment, GITHUB_RUN_ID: String(PLAN_RUN) },
-      contexts: {
-        inputs: {
-          stack: "staging",
-          environment: "staging-plan",
-          "synth-run": "500",
-          head: HEAD,
-          base: BASE,
-          pull: "1",
+  /** The two jobs of a plan; only what the first one keeps is in the second one's folder. */
+  const plan = async (runner = "ubuntu-24.04"): Promise<JobResult> => {
+    const job = (name: string) =>
+      runJob("infra-plan-stack.yml", name, {
+        folder,
+        environment: { ...environment, GITHUB_RUN_ID: String(PLAN_RUN) },
+        contexts: {
+          inputs: {
+            stack: "staging",
+            environment: "staging-plan",
+            runner,
+            "synth-run": "500",
+            head: HEAD,
+            base: BASE,
+            pull: "1",
+          },
+          github: { token: "github-actions[bot]", event_name: "workflow_run" },
+          vars,
         },
-        github: { token: "github-actions[bot]", event_name: "workflow_run" },
-        vars,
-      },
-      onAction: (action, inputs) => {
-        if (action !== "actions/upload-artifact") return;
-        const content = readFileSync(join(folder, inputs.path ?? ""));
-        keep(inputs.name ?? "", PLAN_RUN, content);
-      },
-    });
+        onAction: (action, inputs) => {
+          if (action === "aws-actions/configure-aws-credentials") assumed.push(inputs["role-to-assume"] ?? "");
+          if (action === "actions/download-artifact" && inputs.name?.startsWith("checked-"))
+            renameSync(join(folder, "artifact"), join(folder, inputs.path ?? ""));
+          if (action !== "actions/upload-artifact") return;
+          if (inputs.name?.startsWith("checked-"))
+            renameSync(join(folder, inputs.path ?? ""), join(folder, "artifact"));
+          else keep(inputs.name ?? "", PLAN_RUN, readFileSync(join(folder, inputs.path ?? "")));
+        },
+      });
+    const checked = await job("check");
+    if (checked.status !== "success") return checked;
+    expect(assumed).toEqual([]);
+    rmSync(join(folder, "synth"), { recursive: true });
+    return job(runner === "" ? "preview" : "plan");
+  };
+  const assumed: string[] = [];
 
   const keep = (name: string, run: number, content: Buffer): void => {
     const zip = deterministicZip({ "planned.json": content });
@@ -198,6 +214,7 @@ describe("the path from a pull request's synth to its apply", () => {
         inputs: {
           stack: "staging",
           environment: "staging",
+          runner: "ubuntu-24.04",
           "merged-pull": "",
           "merged-head": "",
           "approved-digest": "",
@@ -232,7 +249,7 @@ describe("the path from a pull request's synth to its apply", () => {
       "x-amz-server-side-encryption-aws-kms-key-id": KEY,
     });
     expect(greeting()).toBeUndefined();
-    rmSync(join(folder, "synth"), { recursive: true });
+    expect(assumed).toEqual(["arn:aws:iam::123456789012:role/urr-ci-plan-staging"]);
     synthesize(join(folder, "synth/head"), "as nobody read it");
 
     const applied = await apply();
@@ -290,6 +307,34 @@ describe("the path from a pull request's synth to its apply", () => {
     expect(readFileSync(join(folder, "gh.log"), "utf8")).toContain("Apply of `staging`: failure.");
   });
 
+  it("plans nothing that smuggles a program, and says what was refused", async () => {
+    const file = join(folder, "synth/head/stacks/staging/cdk.tf.json");
+    const body = JSON.parse(readFileSync(file, "utf8")) as { resource: { terraform_data: { greeting: object } } };
+    Object.assign(body.resource.terraform_data.greeting, { provisioner: { "local-exec": { command: "id" } } });
+    writeFileSync(file, JSON.stringify(body));
+    const planned = await plan();
+    expect(planned.status).toBe("failure");
+    expect(assumed).toEqual([]);
+    expect(github.comments).toHaveLength(1);
+    expect(github.comments[0]?.body).toContain("## Plan for `staging`: failed");
+    expect(github.comments[0]?.body).toContain("terraform_data.greeting: provisioners are not allowed");
+    expect(store.objects.size).toBe(0);
+  });
+
+  it("previews, and says that nothing was planned, where no runner reaches the cluster", async () => {
+    const previewed = await plan("");
+    expect(previewed.status).toBe("success");
+    expect(assumed).toEqual([]);
+    expect(github.comments[0]?.body).toContain("## `staging`: not planned · preview: 1 to change");
+    expect(github.comments[0]?.body).toContain("there is no runner inside the VPC that could reach the cluster");
+    expect(github.comments[0]?.body).toContain('"as before" → "as reviewed"');
+    expect(github.comments[0]?.body).not.toContain("cdktf apply");
+    expect(store.objects.size).toBe(0);
+    const applied = await apply();
+    expect(applied.outputs.decide?.kind).toBe("answer");
+    expect(github.comments.at(-1)?.body).toContain("a plan of staging");
+  });
+
   it("fails to apply the plan of a head that is no longer the newest", async () => {
     await plan();
     github.pull.headSha = "c".repeat(40);
@@ -324,7 +369,7 @@ describe("the path from a pull request's synth to its apply", () => {
     await locks.acquire({ stack: "staging", pull: 1, head: HEAD, who: "dev", run: APPLY_RUN });
     await locks.finish("staging", APPLY_RUN);
     const other = await apply({ "closed-pull": "2" }, "workflow_run");
-    expect(other.ran).toEqual(["Give up the lock of a closed pull request"]);
+    expect(other.ran).toEqual(["The role of the environment", "Give up the lock of a closed pull request"]);
     expect(await locks.holder("staging")).toMatchObject({ pull: 1 });
     await apply({ "closed-pull": "1" }, "workflow_run");
     expect(await locks.holder("staging")).toBeUndefined();

@@ -2,12 +2,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { runs } from "./expressions";
+import { filled, runs } from "./expressions";
 
 const FOLDER = join(import.meta.dirname, "../../../.github/workflows");
 const NAMES = readdirSync(FOLDER).filter((name) => /^(?:infra-.*|drift)\.yml$/.test(name));
 
 interface Step {
+  readonly name?: string;
   readonly uses?: string;
   readonly run?: string;
   readonly with?: Readonly<Record<string, unknown>>;
@@ -15,6 +16,10 @@ interface Step {
 }
 interface Job {
   readonly if?: string;
+  readonly needs?: string | readonly string[];
+  readonly strategy?: { readonly matrix: { readonly include?: readonly Readonly<Record<string, string>>[] } };
+  readonly with?: Readonly<Record<string, string>>;
+  readonly "runs-on"?: string;
   readonly uses?: string;
   readonly permissions?: Readonly<Record<string, string>>;
   readonly steps?: readonly Step[];
@@ -95,17 +100,92 @@ describe("workflows of the infrastructure", () => {
       steps(name).some(({ uses }) => uses?.startsWith("aws-actions/configure-aws-credentials@")),
     );
     expect(assuming.sort()).toEqual(["infra-apply-stack.yml", "infra-plan-stack.yml"]);
-    for (const name of assuming)
-      for (const job of Object.values(workflow(name).jobs)) expect(job.environment).toBe("${{ inputs.environment }}");
+    for (const name of assuming) {
+      for (const job of Object.values(workflow(name).jobs)) {
+        const assumes = job.steps?.some(({ uses }) => uses?.startsWith("aws-actions/configure-aws-credentials@"));
+        expect(job.environment).toBe(assumes ? "${{ inputs.environment }}" : undefined);
+        expect(job.permissions?.["id-token"]).toBe(assumes ? "write" : undefined);
+      }
+    }
   });
 
-  it("check the Terraform JSON before they have credentials and before Terraform runs", () => {
-    const all = steps("infra-plan-stack.yml");
-    const at = (test: (step: Step) => boolean) => all.findIndex(test);
-    const inspected = at(({ run }) => run?.includes("comment inspect") === true);
-    expect(inspected).toBeGreaterThan(0);
-    expect(inspected).toBeLessThan(at(({ uses }) => uses?.startsWith("aws-actions/") === true));
-    expect(inspected).toBeLessThan(at(({ run }) => run?.includes("terraform init") === true));
+  it("check the Terraform JSON in a job without credentials, and give the one that has them only what passed", () => {
+    const { check, plan, preview } = workflow("infra-plan-stack.yml").jobs;
+    const downloads = (job: Job | undefined) =>
+      job?.steps?.filter(({ uses }) => uses?.startsWith("actions/download-artifact@")).map((step) => step.with?.name);
+    expect(downloads(check)).toEqual(["synth"]);
+    expect(check?.steps?.some(({ run }) => run?.includes("terraform "))).toBe(false);
+    for (const job of [plan, preview]) {
+      expect(job?.needs).toBe("check");
+      expect(downloads(job)).toEqual(["checked-${{ inputs.stack }}"]);
+      expect(JSON.stringify(job)).not.toMatch(/synth\//);
+    }
+  });
+
+  const planJob = (name: string) => workflow(name).jobs.plan;
+  it.each(["infra-plan.yml", "drift.yml"])("%s plans platform stacks on a runner inside the VPC", (name) => {
+    const runners = (vars: Readonly<Record<string, string>>) =>
+      Object.fromEntries(
+        (planJob(name)?.strategy?.matrix.include ?? []).map(({ stack = "", runner = "" }) => [
+          stack,
+          filled(runner, { vars }),
+        ]),
+      );
+    expect(runners({ STAGING_VPC_RUNNER: "vpc-a", PRODUCTION_VPC_RUNNER: "vpc-b" })).toEqual({
+      staging: "ubuntu-24.04",
+      prod: "ubuntu-24.04",
+      "staging-platform": "vpc-a",
+      "prod-platform": "vpc-b",
+    });
+    expect(runners({})).toMatchObject({ "staging-platform": "", "prod-platform": "" });
+    expect(planJob(name)?.with?.runner).toBe("${{ matrix.runner }}");
+  });
+
+  it.each([
+    ["vpc-a", "1", { plan: true, preview: false }],
+    ["", "1", { plan: false, preview: true }],
+    ["", "", { plan: false, preview: false }],
+  ])("with runner %j and pull request %j: %j", (runner, pull, expected) => {
+    const { plan, preview } = workflow("infra-plan-stack.yml").jobs;
+    const contexts = { inputs: { runner, pull } };
+    expect({ plan: runs(plan?.if, contexts), preview: runs(preview?.if, contexts) }).toEqual(expected);
+    expect(plan?.["runs-on"]).toBe("${{ inputs.runner }}");
+  });
+
+  it("plan and apply every stack that CI may, with the state that it has", () => {
+    const all = ["prod", "prod-platform", "staging", "staging-platform"];
+    expect(
+      planJob("infra-plan.yml")
+        ?.strategy?.matrix.include?.map(({ stack }) => stack)
+        .sort(),
+    ).toEqual(all);
+    expect(
+      planJob("drift.yml")
+        ?.strategy?.matrix.include?.map(({ stack }) => stack)
+        .sort(),
+    ).toEqual(all);
+    const applying = Object.entries(workflow("infra-apply.yml").jobs).filter(([, job]) => job.uses);
+    expect(applying.map(([id]) => id).sort()).toEqual(all);
+    for (const [id, job] of applying)
+      expect(job.with).toMatchObject({
+        stack: id,
+        environment: id.startsWith("prod") ? "production" : "staging",
+      });
+    for (const name of ["infra-command.yml", "infra-apply-stack.yml"])
+      expect(text(name)).toContain("--stacks staging,staging-platform,prod,prod-platform ");
+  });
+
+  it("refuse a plan that loses what holds data before its bundle is kept or a merge applies it", () => {
+    for (const [name, before] of [
+      ["infra-plan-stack.yml", "comment pack"],
+      ["infra-apply-stack.yml", "tool same"],
+    ] as const) {
+      const script = steps(name)
+        .map(({ run }) => run ?? "")
+        .join("\n");
+      expect(script.indexOf("npm run -s guard")).toBeGreaterThan(0);
+      expect(script.indexOf("npm run -s guard")).toBeLessThan(script.indexOf(before));
+    }
   });
 
   it("keep plan files and their JSON out of artifacts", () => {
@@ -113,7 +193,8 @@ describe("workflows of the infrastructure", () => {
       const kept = steps(name)
         .filter(({ uses }) => uses?.startsWith("actions/upload-artifact@"))
         .map((step) => step.with?.path);
-      expect(kept.every((path) => path === "planned.json" || path === "${{ runner.temp }}/rendered.json")).toBe(true);
+      const harmless = ["planned.json", "${{ runner.temp }}/rendered.json", "checked"];
+      expect(kept.filter((path) => !harmless.includes(String(path)))).toEqual([]);
     }
   });
 
@@ -166,7 +247,10 @@ describe("workflows of the infrastructure", () => {
         const plans =
           runs(workflow("infra-plan.yml").jobs.pull?.if, contexts) &&
           runs(workflow("infra-plan.yml").jobs.plan?.if, contexts);
-        expect(runs(workflow("infra-preview.yml").jobs.preview?.if, contexts)).toBe(!plans);
+        const preview = workflow("infra-preview.yml").jobs.preview;
+        expect(runs(preview?.if, contexts)).toBe(true);
+        const env = preview?.steps?.find(({ name }) => name === "Render and comment")?.env;
+        expect(filled(env?.PLANNED ?? "", contexts)).toBe(String(plans));
         expect(plans).toBe(draft === "false" && full_name === "urr/infra");
       }
     }
@@ -186,20 +270,36 @@ describe("workflows of the infrastructure", () => {
   });
 
   it("apply prod after staging, and not after a staging that failed", () => {
-    const applies = (staging: string, event_name = "push", stack = "") =>
+    const applies = (stack: string, results: Readonly<Record<string, string>>, dispatched = "", runner = "vpc") =>
       runs(
-        workflow("infra-apply.yml").jobs.prod?.if,
+        workflow("infra-apply.yml").jobs[stack]?.if,
         {
-          github: { event_name },
-          inputs: { stack },
-          needs: { synth: { result: "success" }, merged: { result: "success" }, staging: { result: staging } },
+          github: { event_name: dispatched === "" ? "push" : "workflow_dispatch" },
+          inputs: { stack: dispatched },
+          vars: { STAGING_VPC_RUNNER: runner, PRODUCTION_VPC_RUNNER: runner },
+          needs: Object.fromEntries(
+            Object.entries({ synth: "success", merged: "success", ...results }).map(([id, result]) => [id, { result }]),
+          ),
         },
-        staging === "failure" ? "failure" : "success",
+        Object.values(results).includes("failure") ? "failure" : "success",
       );
-    expect(applies("success")).toBe(true);
-    expect(applies("failure")).toBe(false);
-    expect(applies("skipped", "workflow_dispatch", "prod")).toBe(true);
-    expect(applies("success", "workflow_dispatch", "staging")).toBe(false);
+    const after = (staging: string, platform: string) => ({ staging, "staging-platform": platform });
+    expect(applies("prod", after("success", "success"))).toBe(true);
+    expect(applies("prod", after("success", "skipped"))).toBe(true);
+    expect(applies("prod", after("failure", "skipped"))).toBe(false);
+    expect(applies("prod", after("success", "failure"))).toBe(false);
+    expect(applies("prod", after("skipped", "skipped"), "prod")).toBe(true);
+    expect(applies("prod", after("success", "skipped"), "staging")).toBe(false);
+    for (const [platform, infra] of [
+      ["staging-platform", "staging"],
+      ["prod-platform", "prod"],
+    ] as const) {
+      expect(applies(platform, { [infra]: "success" })).toBe(true);
+      expect(applies(platform, { [infra]: "success" }, "", "")).toBe(false);
+      expect(applies(platform, { [infra]: "failure" })).toBe(false);
+      expect(applies(platform, { [infra]: "skipped" }, platform)).toBe(true);
+      expect(applies(platform, { [infra]: "skipped" }, infra)).toBe(false);
+    }
   });
 
   it.each([

@@ -1,3 +1,4 @@
+import { judge, type Verdict } from "../../guard/rules";
 import {
   type Comparison,
   compareStacks,
@@ -15,6 +16,7 @@ import { bundleChangesOf } from "./lambdas";
 import { type Block, BODY_BUDGET, block, type Frame, fitted, fixed, inFull, type Section } from "./layout";
 import { alert, code, details, fence, grouped, htmlCode, htmlWords, plural, table, words } from "./markdown";
 import { type Counts, compareText, countsOf, type Item, isEmptyReport, type Kind, type Report } from "./model";
+import { own } from "./plan";
 import type { Redactor } from "./redact";
 import { type AccessRow, type SecurityView, securityOf } from "./security";
 
@@ -39,6 +41,10 @@ export interface RenderOptions {
   readonly fullTextUrl?: string;
   /** Largest body in bytes. @default 60,000 */
   readonly budget?: number;
+  /** Why a preview stands in the place of a plan. */
+  readonly notPlanned?: string;
+  /** Addresses that the guard of what holds data lets go. @default none */
+  readonly guardAllows?: readonly string[];
   /** Names the command that applies the plan. @default true */
   readonly commands?: boolean;
 }
@@ -73,10 +79,6 @@ const memoryLine = (text: string): string => `<!-- urr-plan-memory ${text} -->`;
 export const readMemory = (body: string): string | undefined => /^<!-- urr-plan-memory ([\w-]+) -->$/m.exec(body)?.[1];
 
 const STACK_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
-
-/** Types that hold data which destroying them loses. */
-const HOLDS_DATA =
-  /^aws_(?:db_instance|rds_cluster|dynamodb_table|s3_bucket|elasticache_replication_group|elasticache_cluster|msk_cluster|sqs_queue|kms_key|secretsmanager_secret|ecr_repository|efs_file_system|ebs_volume|cloudwatch_log_group|prometheus_workspace|route53_zone)$|^kubernetes_(?:persistent_volume|namespace|secret)/;
 
 const VERBS: Readonly<Record<Kind, string>> = {
   unknown: "unknown action",
@@ -120,11 +122,12 @@ export function renderComment(report: Report, redactor: Redactor, options: Rende
   const memory =
     options.previous || report.items.length <= MOST_REMEMBERED ? remember(report, options.head) : undefined;
   const delta = options.previous && memory ? deltaOf(options.previous, memory) : undefined;
+  const guarded = judge(report.plan, options.guardAllows);
   const security = securityOf(report, redactor);
   const cost = costOf(report);
   const comparison = options.sibling ? compareStacks(report, options.sibling) : undefined;
   const sections: Section[] = [
-    { blocks: [...warnings(report, redactor), ...overview(report, options, delta, cost, comparison)] },
+    { blocks: [...warnings(report, redactor, guarded), ...overview(report, options, delta, cost, comparison)] },
     ...renameSection(report),
     ...securitySection(security),
     ...bundleSection(report, options.baseSynth),
@@ -138,7 +141,10 @@ export function renderComment(report: Report, redactor: Redactor, options: Rende
     ...deltaSection(delta),
   ];
   const packed = memory ? packMemory(memory) : undefined;
-  const title = `## ${report.preview ? "Preview of" : "Plan for"} \`${report.stack}\`: ${summary}`;
+  const title =
+    options.notPlanned === undefined
+      ? `## ${report.preview ? "Preview of" : "Plan for"} \`${report.stack}\`: ${summary}`
+      : `## \`${report.stack}\`: not planned · preview: ${summary}`;
   const frame: Frame = {
     opening: (part, parts) =>
       [
@@ -146,7 +152,7 @@ export function renderComment(report: Report, redactor: Redactor, options: Rende
         ...(part === 1 && packed !== undefined ? [memoryLine(packed)] : []),
         part === 1 ? title : `## Plan for \`${report.stack}\`, part ${part} of ${parts}`,
       ].join("\n"),
-    closing: (part, parts) => footer(report, options, part, parts),
+    closing: (part, parts) => footer(report, options, guarded, part, parts),
     shortened: `_Details are left out here to stay under GitHub's limit. ${fullText(options)}_`,
     cut: (pieces) => `> [!WARNING]\n> ${plural(pieces, "more piece")} of this plan did not fit. ${fullText(options)}`,
   };
@@ -221,7 +227,7 @@ function summaryOf(report: Report, counts: Counts): string {
   return parts.join(", ");
 }
 
-function warnings(report: Report, redactor: Redactor): readonly Block[] {
+function warnings(report: Report, redactor: Redactor, guarded: Verdict): readonly Block[] {
   const blocks: Block[] = [];
   const { plan } = report;
   if (plan.errored) {
@@ -260,30 +266,37 @@ function warnings(report: Report, redactor: Redactor): readonly Block[] {
     );
   }
   const lost = report.items.filter((item) => item.kind === "delete" || item.kind === "replace");
-  const renamed = new Set(report.renames.map(({ from }) => from));
-  const gone = lost.filter((item) => !renamed.has(item.address));
   if (lost.length > 0) {
-    const data = gone.filter((item) => HOLDS_DATA.test(item.type));
     const heads = [countWords(lost, "delete", "destroyed"), countWords(lost, "replace", "replaced")].filter(
       (text) => text !== "",
     );
-    const lines = [`**${heads.join(", ")}.**`];
-    if (data.length > 0)
+    const named = guarded.refused.length + guarded.overridden.length;
+    const others = lost.map((item) => item.address);
+    const lines = [
+      `**${heads.join(", ")}${named === 0 ? ":" : "."}**${named === 0 ? ` ${addresses(others, 6)}.` : ""}`,
+    ];
+    const losses = (refusals: Verdict["refused"]) =>
+      `${refusals
+        .slice(0, 8)
+        .map(({ address, lost: what }) => `${code(cutAddress(address))} (${what})`)
+        .join(", ")}${refusals.length > 8 ? ` and ${refusals.length - 8} more` : ""}`;
+    if (guarded.refused.length > 0 && report.preview) lines.push(`Would be lost: ${losses(guarded.refused)}.`);
+    else if (guarded.refused.length > 0) {
       lines.push(
-        `Holds data: ${addresses(
-          data.map((item) => item.address),
-          6,
-        )}.`,
+        `**The guard refuses this plan.** Would be lost: ${losses(guarded.refused)}. It can be applied only while \`URR_GUARD_ALLOW\` names each of these addresses.`,
       );
+    }
+    if (guarded.overridden.length > 0) lines.push(`Lost, and allowed by override: ${losses(guarded.overridden)}.`);
     if (report.renames.length > 0) {
       lines.push(
         `${plural(report.renames.length, "of these looks", "of these look")} like a rename: see below before applying.`,
       );
     }
+    const severe = lost.length > report.renames.length || guarded.refused.length + guarded.overridden.length > 0;
     blocks.push(
       fixed(
         alert(
-          data.length > 0 || gone.length > 0 ? "CAUTION" : "WARNING",
+          severe ? "CAUTION" : "WARNING",
           lines.flatMap((line, index) => (index === 0 ? [line] : ["", line])),
         ),
       ),
@@ -313,8 +326,8 @@ function overview(
   if (report.preview) {
     blocks.push(
       fixed(
-        alert("NOTE", [
-          "Made from the synthesized configuration of base and head alone: no state was read and nothing was planned. It cannot be applied.",
+        alert(options.notPlanned === undefined ? "NOTE" : "WARNING", [
+          `${options.notPlanned === undefined ? "" : `**Not planned:** ${words(options.notPlanned)}. `}Made from the synthesized configuration of base and head alone: no state was read and nothing was planned. It cannot be applied.`,
         ]),
       ),
     );
@@ -833,7 +846,7 @@ function deferredSection(report: Report): readonly Section[] {
           chunk
             .map(
               ({ reason, item }) =>
-                `- ${VERBS[item.kind]} ${code(cutAddress(item.address))}: ${words(DEFERRED[reason] ?? `reason ${reason}`)}`,
+                `- ${VERBS[item.kind]} ${code(cutAddress(item.address))}: ${words(own(DEFERRED, reason) ?? `reason ${reason}`)}`,
             )
             .join("\n"),
         ),
@@ -983,7 +996,7 @@ function deltaSection(delta: Delta | undefined): readonly Section[] {
   ];
 }
 
-function footer(report: Report, options: RenderOptions, part: number, parts: number): string {
+function footer(report: Report, options: RenderOptions, guarded: Verdict, part: number, parts: number): string {
   const time = report.plan.timestamp;
   const facts = [
     options.head ? `commit ${code(options.head.slice(0, 7))}` : "",
@@ -993,8 +1006,8 @@ function footer(report: Report, options: RenderOptions, part: number, parts: num
     parts > 1 ? `part ${part} of ${parts}` : "",
   ].filter((fact) => fact !== "");
   const lines = facts.length > 0 ? [`<sub>${facts.join(" · ")}</sub>`] : [];
-  const last = part === parts;
-  if (last && options.commands !== false && !report.preview && !report.plan.errored && !isEmptyReport(report)) {
+  const applicable = !report.preview && !report.plan.errored && !isEmptyReport(report) && guarded.refused.length === 0;
+  if (part === parts && options.commands !== false && applicable) {
     lines.push(
       `<sub>Apply exactly this plan: comment \`cdktf apply ${report.stack}\` · plan again: \`cdktf plan ${report.stack}\`</sub>`,
     );

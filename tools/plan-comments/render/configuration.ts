@@ -5,6 +5,7 @@ import {
   isObject,
   type Json,
   type JsonObject,
+  own,
   type Plan,
 } from "./plan";
 
@@ -78,7 +79,7 @@ export class Configuration {
         });
       }
       for (const [name, inner] of Object.entries(module.module_calls ?? {})) {
-        if (call === "" && names[name] === undefined && /^\.\//.test(inner.source ?? "")) {
+        if (call === "" && own(names, name) === undefined && /^\.\//.test(inner.source ?? "")) {
           names[name] = (inner.source ?? "").split("/").at(-1) ?? name;
         }
         if (inner.module) add(inner.module, call ? `${call}.module.${name}` : name);
@@ -97,7 +98,7 @@ export class Configuration {
   moduleOf(address: string): string {
     const call = /^module\.([\w-]+)/.exec(address)?.[1];
     if (call === undefined) return "";
-    return this.moduleNames[call] ?? call.replaceAll("_", "-");
+    return own(this.moduleNames, call) ?? call.replaceAll("_", "-");
   }
 
   /** The resource that an attribute refers to, through module inputs and outputs, such as `module.vpc.aws_security_group.app`. */

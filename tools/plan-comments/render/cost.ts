@@ -1,5 +1,5 @@
 import { compareText, type Item, type Report } from "./model";
-import { isList, isObject, type Json, type JsonObject } from "./plan";
+import { isList, isObject, type Json, type JsonObject, own } from "./plan";
 import prices from "./prices.json" with { type: "json" };
 
 /** One resource whose monthly list price changes. */
@@ -43,7 +43,7 @@ const first = (value: Json | undefined): JsonObject => {
 };
 
 const listed = (table: Readonly<Record<string, number>>, key: Json | undefined): number | undefined =>
-  typeof key === "string" && Object.hasOwn(table, key) ? table[key] : undefined;
+  typeof key === "string" ? own(table, key) : undefined;
 
 /** Fixed monthly prices of the types of these stacks; undefined where the size is not in the table. */
 const PRICERS: Readonly<Record<string, Pricer>> = {
@@ -126,7 +126,7 @@ export function costOf(report: Report): CostView {
     if (!["create", "update", "replace", "delete"].includes(item.kind) || item.mode !== "managed") continue;
     if (BY_USE.test(item.type)) byUse.add(item.type);
     if (item.type === "aws_db_proxy") unpriced.push(`${item.address} (by the database's vCPUs)`);
-    const pricer = PRICERS[item.type];
+    const pricer = own(PRICERS, item.type);
     if (!pricer) continue;
     const [before, after] = [priced(item, "before", pricer, unpriced), priced(item, "after", pricer, unpriced)];
     if (before === undefined || after === undefined) continue;

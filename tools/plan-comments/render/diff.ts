@@ -1,5 +1,5 @@
 import { grouped, visible } from "./markdown";
-import { isList, isObject, type Json } from "./plan";
+import { isList, isObject, type Json, own } from "./plan";
 import { isShownObject, JsonText, type Shown, Words } from "./redact";
 
 export type Sign = "+" | "-" | "!" | "#";
@@ -21,7 +21,7 @@ export interface AttributeDiff {
 }
 
 /** Attributes that only repeat others. */
-const REPEATING: Readonly<Record<string, string>> = {
+export const REPEATING: Readonly<Record<string, string>> = {
   tags_all: "tags",
   labels_all: "labels",
   effective_labels: "labels",
@@ -57,13 +57,13 @@ export function diffAttributes(
   const marks = isObject(unknown) ? unknown : {};
   const keys = [...new Set([...Object.keys(left), ...Object.keys(right), ...Object.keys(marks)])].sort();
   for (const key of keys) {
-    const base = REPEATING[key];
+    const base = own(REPEATING, key);
     if (base !== undefined && repeats(left, right, marks, key, base)) {
       if (!equal(left[key] ?? null, right[key] ?? null)) sink.noise.push(`${key} repeats ${base}`);
       continue;
     }
     const count = sink.lines.length;
-    walk(key, left[key] ?? null, right[key] ?? null, marks[key], sink);
+    walk(key, own(left, key) ?? null, own(right, key) ?? null, own(marks, key), sink);
     if (sink.lines.length > count) changed.push(key);
   }
   return { lines: sink.lines, changed, unknown: sink.unknown, noise: sink.noise };
@@ -83,17 +83,17 @@ function repeats(
   key: string,
   base: string,
 ): boolean {
-  if (unknown[key] === true) return true;
+  if (own(unknown, key) === true) return true;
   const inBase = (side: { readonly [key: string]: Shown }, name: string) => {
     const value = side[base];
-    return isShownObject(value) ? (value[name] ?? null) : null;
+    return isShownObject(value) ? (own(value, name) ?? null) : null;
   };
-  const own = (side: { readonly [key: string]: Shown }) => (isShownObject(side[key]) ? side[key] : {});
-  const [a, b] = [own(left), own(right)];
+  const part = (side: { readonly [key: string]: Shown }) => (isShownObject(side[key]) ? side[key] : {});
+  const [a, b] = [part(left), part(right)];
   return [...new Set([...Object.keys(a), ...Object.keys(b)])].every(
     (name) =>
-      equal(a[name] ?? null, b[name] ?? null) ||
-      (equal(a[name] ?? null, inBase(left, name)) && equal(b[name] ?? null, inBase(right, name))),
+      equal(own(a, name) ?? null, own(b, name) ?? null) ||
+      (equal(own(a, name) ?? null, inBase(left, name)) && equal(own(b, name) ?? null, inBase(right, name))),
   );
 }
 
@@ -167,7 +167,7 @@ function walkObject(
 ): void {
   const marks = isObject(unknown) ? unknown : {};
   for (const key of [...new Set([...Object.keys(before), ...Object.keys(after), ...Object.keys(marks)])].sort()) {
-    walk(`${path}${member(key)}`, before[key] ?? null, after[key] ?? null, marks[key], sink);
+    walk(`${path}${member(key)}`, own(before, key) ?? null, own(after, key) ?? null, own(marks, key), sink);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Asset, SynthStack } from "./configuration";
-import { attribute, compareText, type Report } from "./model";
+import { compareText, type Report } from "./model";
 import { Words } from "./redact";
 
 /** A function whose code the plan changes. */
@@ -26,12 +26,12 @@ export function bundleChangesOf(report: Report, base?: SynthStack): readonly Bun
     );
     const sameCode = before !== undefined && before !== null && before === after;
     if (sameCode) continue;
-    const filename = text(attribute(item.after, "filename"));
+    const filename = text(item.shown("after", "filename"));
     const fresh = report.synth?.assets[filename];
     const old = base ? oldAsset(base, item.address, filename, before) : undefined;
     changes.push({
       address: item.address,
-      name: text(attribute(item.after, "function_name")) || item.address,
+      name: text(item.shown("after", "function_name")) || item.address,
       ...(old ? { beforeBytes: old.bytes } : {}),
       ...(fresh ? { afterBytes: fresh.bytes } : {}),
       ...sourcesOf(old, fresh, item.kind === "create" || before === undefined || before === null),

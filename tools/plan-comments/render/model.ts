@@ -1,6 +1,6 @@
 import { Configuration, type ConfiguredResource, resourcesOf, type SynthStack, withoutKeys } from "./configuration";
-import { type AttributeDiff, diffAttributes, diffValue, equal } from "./diff";
-import { type Change, isList, isObject, type Json, type JsonObject, type Plan, type ResourceChange } from "./plan";
+import { type AttributeDiff, diffAttributes, diffValue, equal, REPEATING } from "./diff";
+import { type Change, isList, isObject, type Json, type JsonObject, own, type Plan, type ResourceChange } from "./plan";
 import { isShownObject, type Marks, marksOf, type Redactor, type Shown } from "./redact";
 
 /** What happens to a resource, in the order in which a reviewer wants to read it. */
@@ -25,6 +25,8 @@ export interface Item {
   readonly deposed?: string;
   readonly before: Shown;
   readonly after: Shown;
+  /** One attribute alone. */
+  shown(side: "before" | "after", name: string): Shown;
   readonly unknown: Json;
   readonly diff: AttributeDiff;
   readonly change: Change;
@@ -96,7 +98,7 @@ const KIND_OF: Readonly<Record<string, Kind>> = {
 };
 
 export function kindOf(resource: ResourceChange): Kind {
-  const kind = KIND_OF[resource.change.actions.join(",")] ?? "unknown";
+  const kind = own(KIND_OF, resource.change.actions.join(",")) ?? "unknown";
   if (kind !== "no-op") return kind;
   if (resource.change.importing) return "import";
   return resource.previous_address !== undefined && resource.previous_address !== resource.address ? "move" : "no-op";
@@ -169,13 +171,56 @@ function itemOf(resource: ResourceChange, configuration: Configuration, redactor
     get after() {
       return kept(this, "after", shownAttributes(change.after, marks(), resource.type, redactor));
     },
+    shown(side, name) {
+      const value = change[side];
+      if (!isObject(value)) return null;
+      return redactor.value(own(value, name), marks() === true ? true : marksOf(marks(), name), name, resource.type);
+    },
     unknown: change.after_unknown ?? false,
     get diff() {
-      return kept(this, "diff", diffAttributes(this.before, this.after, change.after_unknown ?? false, forced));
+      return kept(this, "diff", diffOf(change, marks(), forced, resource.type, redactor));
     },
     change,
     ...(configured === undefined ? {} : { awaited: awaitedBy(resource, configuration, configured) }),
   };
+}
+
+/**
+ * What a change changes. Attributes that are the same to the letter on both sides are left out before anything is redacted:
+ * of an update, those are nearly all.
+ */
+function diffOf(
+  change: Change,
+  marks: Marks,
+  forced: ReadonlySet<string>,
+  type: string,
+  redactor: Redactor,
+): AttributeDiff {
+  const { before, after, after_unknown: unknown } = change;
+  const names =
+    isObject(before) && isObject(after)
+      ? attributesToCompare(before, after, isObject(unknown) ? unknown : {})
+      : undefined;
+  return diffAttributes(
+    shownAttributes(before, marks, type, redactor, names),
+    shownAttributes(after, marks, type, redactor, names),
+    unknown ?? false,
+    forced,
+  );
+}
+
+function attributesToCompare(before: JsonObject, after: JsonObject, unknown: JsonObject): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const name in after) {
+    if (Object.hasOwn(unknown, name) || !equal(asShown(own(before, name) ?? null), asShown(after[name] ?? null)))
+      names.add(name);
+  }
+  for (const name in before) if (!Object.hasOwn(after, name)) names.add(name);
+  for (const name of [...names]) {
+    const repeated = own(REPEATING, name);
+    if (repeated !== undefined) names.add(repeated);
+  }
+  return names;
 }
 
 /** Values that cost time are made when somebody asks: of a large plan, most are never shown. */
@@ -199,16 +244,21 @@ function awaitedBy(
 }
 
 /** Attributes of an instance, each redacted by its own marks. */
-function shownAttributes(value: Json | undefined, marks: Marks, type: string, redactor: Redactor): Shown {
+function shownAttributes(
+  value: Json | undefined,
+  marks: Marks,
+  type: string,
+  redactor: Redactor,
+  names?: ReadonlySet<string>,
+): Shown {
   if (value === undefined || value === null) return null;
   if (!isObject(value)) return redactor.value(value, marks, "", type);
-  const whole = marks === true;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      key,
-      redactor.value(item, whole ? true : marksOf(marks, key), key, type),
-    ]),
-  );
+  const shown: Record<string, Shown> = Object.create(null);
+  for (const name in value) {
+    if (names && !names.has(name)) continue;
+    shown[name] = redactor.value(value[name], marks === true ? true : marksOf(marks, name), name, type);
+  }
+  return shown;
 }
 
 /** A value that is or was sensitive is hidden on both sides: a mark taken away does not make it fit to read. */
@@ -247,14 +297,14 @@ const joinPath = (path: readonly (string | number)[]): string =>
 function reasonOf(resource: ResourceChange, forced: ReadonlySet<string>): string | undefined {
   const code = resource.action_reason;
   const parts: string[] = [];
-  if (code !== undefined) parts.push(REASONS[code] ?? `unknown reason ${code}`);
+  if (code !== undefined) parts.push(own(REASONS, code) ?? `unknown reason ${code}`);
   if (code === "replace_because_cannot_update" && forced.size > 0) {
     parts[0] = `${[...forced].join(", ")} cannot be changed in place`;
   }
   if (resource.change.actions.join() === "create,delete") parts.push("the new one is made first");
   if (resource.change.actions.includes("forget") && resource.change.actions.length > 1)
     parts.push("the old one is left running");
-  if (KIND_OF[resource.change.actions.join(",")] === undefined)
+  if (own(KIND_OF, resource.change.actions.join(",")) === undefined)
     parts.push(`Terraform says ${resource.change.actions.join(" + ")}`);
   return parts.length > 0 ? parts.join("; ") : undefined;
 }
@@ -271,7 +321,7 @@ function outputOf(name: string, change: Change, redactor: Redactor): OutputItem 
   const after = redactor.value(change.after, marks, name);
   return {
     name,
-    kind: KIND_OF[change.actions.join(",")] ?? "unknown",
+    kind: own(KIND_OF, change.actions.join(",")) ?? "unknown",
     diff: diffValue(name, before, after, change.after_unknown),
   };
 }
@@ -364,7 +414,9 @@ function likeness(before: Json | undefined, after: Json | undefined, unknown: Js
     if (!isObject(before)) return Object.keys(after).length === 0 ? 0.001 : 0;
     const marks = isObject(unknown) ? unknown : {};
     const keys = [...new Set([...Object.keys(after), ...Object.keys(marks)])];
-    return sum(keys.map((key) => (key === "tags_all" ? 0.001 : likeness(before[key], after[key], marks[key]))));
+    return sum(
+      keys.map((key) => (key === "tags_all" ? 0.001 : likeness(own(before, key), own(after, key), own(marks, key)))),
+    );
   }
   if (after === before) return typeof after === "boolean" ? 0.2 : 1;
   return before === null && (after === false || after === "" || after === 0) ? 0.001 : 0;
@@ -455,7 +507,7 @@ const listOf = (value: Json | undefined): readonly Json[] =>
   isList(value) ? value : value === undefined ? [] : [value];
 
 /** Only for comparing; never shown. */
-const asShown = (value: JsonObject): Shown => value as unknown as Shown;
+const asShown = (value: Json): Shown => value as unknown as Shown;
 
 export interface Counts {
   readonly create: number;

@@ -106,6 +106,12 @@ export class PlanFormatError extends Error {
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** A member of an object by a name from outside, which may also be the name of something that every object inherits. */
+export function own<T>(object: { readonly [key: string]: T }, name: string): T | undefined {
+  const value = object[name];
+  return value !== undefined && Object.hasOwn(object, name) ? value : undefined;
+}
+
 export const isList = (value: unknown): value is readonly Json[] => Array.isArray(value);
 
 /**

@@ -1,4 +1,4 @@
-import { type Change, isList, isObject, type Json, type Plan } from "./plan";
+import { type Change, isList, isObject, type Json, own, type Plan } from "./plan";
 
 /** What stands in the place of a value that is not shown. */
 export const MASK = "(sensitive)";
@@ -147,7 +147,7 @@ export class Redactor {
   value(value: Json | undefined, marks: Marks, name: string, type = ""): Shown {
     if (value === undefined || value === null) return null;
     if (hides(marks)) return new Words(MASK, value);
-    if (SECRET_ATTRIBUTES[type]?.includes(name)) return new Words(MASK, value);
+    if (own(SECRET_ATTRIBUTES, type)?.includes(name)) return new Words(MASK, value);
     return this.inner(value, marks, name);
   }
 
@@ -197,7 +197,7 @@ export class Redactor {
   }
 
   private object(value: { readonly [key: string]: Json }, marks: Marks, name: string): Shown {
-    const shown: Record<string, Shown> = {};
+    const shown: Record<string, Shown> = Object.create(null);
     const label = value.name ?? value.key ?? value.Name ?? value.Key ?? value.parameter_name ?? value.header;
     const labelled = typeof label === "string" && isSecretName(label);
     for (const [key, item] of Object.entries(value)) {
@@ -402,7 +402,7 @@ function collect(plan: Plan, secrets: Set<string>, identifiers: Set<string>): vo
   const change = (item: Change, type = "") => {
     gather(item.before, item.before_sensitive, secrets);
     gather(item.after, item.after_sensitive, secrets);
-    for (const attribute of SECRET_ATTRIBUTES[type] ?? []) {
+    for (const attribute of own(SECRET_ATTRIBUTES, type) ?? []) {
       for (const side of [item.before, item.after]) if (isObject(side)) gather(side[attribute], true, secrets);
     }
   };

@@ -93,7 +93,38 @@ function mayGrant(item: Item): boolean {
 
 const GRANTING_TYPES = /^aws_(?:iam_(?:role|user)_policy_attachment|lambda_permission)$/;
 
-const side = (item: Item, sign: "+" | "-"): Shown => (sign === "+" ? item.after : item.before);
+/** The attributes of one side that say something about access, redacted; the others are not worth the time. */
+function side(item: Item, sign: "+" | "-", matters: (name: string, value: Json) => boolean): Shown {
+  const which = sign === "+" ? "after" : "before";
+  const values = item.change[which];
+  if (!isObject(values)) return null;
+  return Object.fromEntries(
+    Object.entries(values).flatMap(([name, value]) =>
+      matters(name, value) ? [[name, item.shown(which, name)] as const] : [],
+    ),
+  );
+}
+
+const SUBJECTS = new Set([
+  "role",
+  "user",
+  "name",
+  "bucket",
+  "function_name",
+  "policy_arn",
+  "principal",
+  "source_arn",
+  "action",
+  "publicly_accessible",
+]);
+
+const grants = (name: string, value: Json): boolean =>
+  SUBJECTS.has(name) || POLICY_ATTRIBUTES.has(name) || (typeof value === "string" && value.includes("Statement"));
+
+const opens = (name: string): boolean =>
+  /^(?:type|self|ingress|egress|(?:from|to)_port|(?:ip_)?protocol|(?:ipv6_)?cidr_blocks|cidr_ipv[46]|prefix_list_ids?|(?:source_|referenced_)?security_group_id)$/.test(
+    name,
+  );
 
 function permissionRows(
   item: Item,
@@ -102,7 +133,7 @@ function permissionRows(
   redactor: Redactor,
   notAnalysed: string[],
 ): readonly AccessRow[] {
-  const values = side(item, sign);
+  const values = side(item, sign, grants);
   if (!isShownObject(values)) return [];
   const owner = text(values.role ?? values.name ?? values.bucket ?? values.function_name ?? null) || item.address;
   const rows: AccessRow[] = [];
@@ -289,7 +320,7 @@ function networkRows(
   report: Report,
   groups: ReadonlyMap<string, string>,
 ): readonly AccessRow[] {
-  const values = side(item, sign);
+  const values = side(item, sign, opens);
   if (!isShownObject(values)) return [];
   const refer = (name: string): string | undefined => {
     const value = text(values[name] ?? null);
