@@ -46,17 +46,23 @@ export interface Environment {
     readonly readReplica: boolean;
     readonly proxy: boolean;
     readonly deletionProtection: boolean;
+    /** Set where databases that exist with RDS's own key are taken over (docs/migration.md). @default false */
+    readonly encryptedByService?: boolean;
   };
   readonly elasticache: {
     readonly engineVersion: string;
     readonly nodeType: string;
     readonly numCacheClusters: number;
+    /** As of `rds`. @default false */
+    readonly encryptedByService?: boolean;
   };
   readonly msk: {
     readonly kafkaVersion: string;
     readonly instanceType: string;
     readonly brokerNodes: number;
     readonly volumeSizeGib: number;
+    /** As of `rds`. @default false */
+    readonly encryptedByService?: boolean;
   };
   readonly waitingRoom: {
     readonly apiReservedConcurrentExecutions: number;

@@ -8,8 +8,10 @@ import { clientSettings } from "../../tools/cloud/inventory";
 import { Project } from "../../tools/cloud/project";
 import type { Cloud } from "../../tools/cloud/simulators";
 import { describeChange } from "./change";
-import { describeDeployed } from "./deployed";
-import { plannedChanges } from "./plan";
+import { ASSERTED_TYPES, describeDeployed } from "./deployed";
+import { plannedChanges, planOf, stateAddresses, typeOf } from "./plan";
+import { Report } from "./report";
+import { describeTags } from "./tags";
 import { describeTeardown } from "./teardown";
 import { describeInUse } from "./use";
 import { BookingApi, previousCheckout, startCloud } from "./world";
@@ -22,18 +24,22 @@ let scratch: string;
 /** Set by the first step that fails: the steps of a life build on each other. */
 let broken: string | undefined;
 
-const timeline: string[] = [];
+const report = new Report();
+/** What staging and prod hold once they are deployed. */
+const addresses: string[] = [];
 
 /** A step of the life; later steps are not tried once one has failed. */
-function step(name: string, run: () => Promise<void>): void {
-  it(name, async ({ skip }) => {
-    if (broken !== undefined) skip(`"${broken}" failed`);
-    const started = Date.now();
-    broken = name;
-    await run();
-    broken = undefined;
-    timeline.push(`${Math.round((Date.now() - started) / 1000)} s  ${name}`);
-  });
+function step(name: string, body: () => Promise<void>): void {
+  it(name, ({ skip }) => run(name, skip, body));
+}
+
+async function run(name: string, skip: (note: string) => void, body: () => Promise<void>): Promise<void> {
+  if (broken !== undefined) skip(`"${broken}" failed`);
+  const started = Date.now();
+  broken = name;
+  await body();
+  broken = undefined;
+  report.step(name, (Date.now() - started) / 1000);
 }
 
 beforeAll(async () => {
@@ -43,21 +49,18 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  if (cloud) console.info(await report());
+  if (cloud) console.info(await report.text(cloud, addresses));
   project?.dispose();
   await booking?.stop();
   await stop?.();
+  if ("directory" in previous) rmSync(previous.directory, { recursive: true, force: true });
   if (scratch) rmSync(scratch, { recursive: true, force: true });
 });
 
+const previous = previousCheckout();
+
 describe("bootstrap, staging and prod, deployed by the cdktf CLI", () => {
   step("bootstrap is deployed with local state, which then moves into the bucket that it made", async () => {
-    const previous = previousCheckout();
-    console.info(
-      "missing" in previous
-        ? `Upgrade from the commit before this one: not run, ${previous.missing}.`
-        : "The life begins with the stacks of the commit before this one.",
-    );
     project = openProject("directory" in previous ? previous.directory : undefined);
     await deployBootstrap(project);
     expect(project.backendOf("bootstrap")).toBe("s3");
@@ -66,29 +69,42 @@ describe("bootstrap, staging and prod, deployed by the cdktf CLI", () => {
     );
     expect(state.ServerSideEncryption).toBe("AES256");
     expect(await plannedChanges(project, "bootstrap")).toEqual([]);
-    if ("directory" in previous) {
-      await deployStacks(project, ["staging", "prod"]);
-      rmSync(previous.directory, { recursive: true, force: true });
-      project = openProject();
-      await deployBootstrap(project);
-    }
   });
 
   step("staging and prod are deployed", async () => {
-    const output = await deployStacks(project, ["staging", "prod"]);
-    expect(output).toMatch(/Apply complete!/);
+    report.deployed("first deploy", await deployStacks(project, ["staging", "prod"]));
+  });
+
+  it("this commit is deployed over the commit before it", async ({ skip }) => {
+    if ("missing" in previous) return skip(`not run: ${previous.missing}`);
+    await run("this commit is deployed over the commit before it", skip, async () => {
+      project = openProject();
+      await deployBootstrap(project);
+      report.deployed("upgrade", await deployStacks(project, ["staging", "prod"]));
+    });
+  });
+
+  step("what is deployed contains every type that is asked about below", async () => {
+    for (const stack of ["staging", "prod"]) addresses.push(...(await stateAddresses(project, stack)));
+    const types = new Set(addresses.map(typeOf));
+    expect(ASSERTED_TYPES.filter((type) => !types.has(type))).toEqual([]);
   });
 
   step("a second plan changes nothing in staging", async () => {
-    expect(await plannedChanges(project, "staging")).toEqual([]);
+    const planned = await planOf(project, "staging");
+    report.planned("plan of staging, no changes", planned);
+    expect(planned.changes).toEqual([]);
   });
 
   step("a second plan changes nothing in prod", async () => {
-    expect(await plannedChanges(project, "prod")).toEqual([]);
+    const planned = await planOf(project, "prod");
+    report.planned("plan of prod, no changes", planned);
+    expect(planned.changes).toEqual([]);
   });
 });
 
 describeDeployed(() => cloud, step);
+describeTags(() => ({ cloud, project }), step);
 describeInUse(() => ({ cloud, booking }), step);
 
 describeChange(() => project, step);
@@ -99,21 +115,4 @@ function openProject(checkout?: string): Project {
   const opened = Project.create(cloud.environment, path.join(scratch, "project"), checkout);
   for (const environment of ["staging", "prod"]) opened.setVariable(environment, "ticket_service_url", booking.url);
   return opened;
-}
-
-/** Which part served how much, so that a reader knows what "deployed" means here. */
-async function report(): Promise<string> {
-  const { grafana, ministack, moto } = await cloud.calls();
-  const total = Object.values(ministack).reduce((sum, count) => sum + count, 0) + moto + grafana;
-  const share = (count: number) => `${count} (${((100 * count) / total).toFixed(1)} %)`;
-  const services = Object.entries(ministack)
-    .sort(([, a], [, b]) => b - a)
-    .map(([service, count]) => `${service} ${count}`);
-  return [
-    "Steps:",
-    ...timeline.map((line) => `  ${line}`),
-    `Calls: ${total}. MiniStack ${share(total - moto - grafana)}: ${services.join(", ")}.`,
-    `moto (CloudWatch, Managed Prometheus) ${share(moto)}; Grafana shim ${share(grafana)}.`,
-    "Deployed, not verified: IAM is not enforced; data planes of EKS, RDS, Redis, MSK and CloudFront do not run; see docs/deploy.md.",
-  ].join("\n");
 }

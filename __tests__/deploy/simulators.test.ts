@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { CloudFrontClient, ListFunctionsCommand } from "@aws-sdk/client-cloudfront";
@@ -9,6 +9,7 @@ import {
   CreateSecurityGroupCommand,
   DescribeSecurityGroupRulesCommand,
   EC2Client,
+  RevokeSecurityGroupEgressCommand,
 } from "@aws-sdk/client-ec2";
 import {
   CreateWorkspaceCommand,
@@ -24,7 +25,7 @@ import {
 } from "@aws-sdk/client-secrets-manager";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { clientSettings } from "../../tools/cloud/inventory";
-import { Cloud } from "../../tools/cloud/simulators";
+import { Cloud, installSimulators } from "../../tools/cloud/simulators";
 import { eventually } from "./world";
 
 const SIMULATORS = path.resolve(import.meta.dirname, "../../tools/cloud/simulators");
@@ -79,7 +80,7 @@ describe("the cloud", () => {
 
 describe("the corrections", () => {
   it("refuse any other version of the simulator", () => {
-    const result = spawnSync(pythonOf(), ["-c", WITH_OTHER_VERSION], { encoding: "utf8", cwd: SIMULATORS });
+    const result = spawnSync(installSimulators(), ["-c", WITH_OTHER_VERSION], { encoding: "utf8", cwd: SIMULATORS });
     expect(result.status).not.toBe(0);
     expect(result.stderr).toContain("given 1.5.34; the corrections");
   });
@@ -122,6 +123,15 @@ describe("the corrections", () => {
     expect(SecurityGroupRules.filter(({ IsEgress }) => !IsEgress).map(({ PrefixListId }) => PrefixListId)).toEqual([
       PrefixList?.PrefixListId,
     ]);
+  });
+
+  it("take a new group's rule for all protocols away, whatever ports come with it", async () => {
+    const ec2 = new EC2Client(clientSettings(cloud));
+    const { GroupId } = await ec2.send(new CreateSecurityGroupCommand({ GroupName: "closed", Description: "closed" }));
+    const everything = { IpProtocol: "-1", FromPort: 0, ToPort: 0, IpRanges: [{ CidrIp: "0.0.0.0/0" }] };
+    await ec2.send(new RevokeSecurityGroupEgressCommand({ GroupId, IpPermissions: [everything] }));
+    const Filters = [{ Name: "group-id", Values: [GroupId ?? ""] }];
+    expect((await ec2.send(new DescribeSecurityGroupRulesCommand({ Filters }))).SecurityGroupRules).toEqual([]);
   });
 
   it("answer for a Kafka configuration that is gone as AWS does", async () => {
@@ -199,12 +209,6 @@ import importlib.metadata, runpy
 importlib.metadata.version = lambda name: "1.5.34"
 runpy.run_path("ministack_corrected.py")
 `;
-
-function pythonOf(): string {
-  const venvs = path.resolve(import.meta.dirname, "../../node_modules/.cache/urr-infra/simulators");
-  const complete = readdirSync(venvs).find((name) => existsSync(path.join(venvs, name, "complete")));
-  return path.join(venvs, complete ?? "", "bin/python");
-}
 
 /** Live processes of a process group. */
 function groupOf(group: number): { pid: number; command: string }[] {

@@ -9,7 +9,7 @@ import type { Project } from "../../tools/cloud/project";
 import type { Cloud } from "../../tools/cloud/simulators";
 import { GUARDED_TYPES } from "../../tools/guard/rules";
 import { leftovers } from "./leftovers";
-import { stateAddresses } from "./plan";
+import { stateAddresses, typeOf } from "./plan";
 
 type Step = (name: string, run: () => Promise<void>) => void;
 
@@ -58,10 +58,6 @@ export function describeTeardown(world: () => World, step: Step): void {
       expect(Buckets.map(({ Name }) => Name)).toContain("urr-terraform-state-prod");
     });
   });
-}
-
-function typeOf(address: string): string {
-  return address.replace(/\[.*$/, "").split(".").at(-2) ?? "";
 }
 
 async function emptyBuckets(cloud: Cloud, names: readonly string[]): Promise<void> {

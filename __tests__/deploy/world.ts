@@ -82,7 +82,7 @@ export function previousCheckout(): { directory: string } | { missing: string } 
   if (process.env[BEGIN_VARIABLE] === "none") return { missing: `${BEGIN_VARIABLE} is none` };
   const git = (...args: string[]) => spawnSync("git", ["-C", ROOT, ...args], { encoding: "utf8" });
   const parent = git("rev-parse", "--verify", "--quiet", "HEAD~1");
-  if (parent.status !== 0) return { missing: "this history has no commit before this one" };
+  if (parent.status !== 0) return { missing: parent.stderr.trim() || "this history has no commit before this one" };
   const directory = mkdtempSync(path.join(tmpdir(), "urr-previous-"));
   const archive = execFileSync("git", ["-C", ROOT, "archive", "HEAD~1"], { maxBuffer: 1 << 30 });
   execFileSync("tar", ["-x", "-C", directory], { input: archive });

@@ -100,6 +100,12 @@ describe("elasticache", () => {
     for (const logGroup of logGroups) expectEncrypted(prod, logGroup, { key });
   });
 
+  it("leaves the data of a cache that was taken over with ElastiCache's own key", () => {
+    const settings = groupOf(synth({ encryptedByService: true }));
+    expect(settings).toMatchObject({ at_rest_encryption_enabled: "true" });
+    expect(settings).not.toHaveProperty("kms_key_id");
+  });
+
   it("asks for the generated AUTH token and accepts the old one beside a new one", () => {
     expect(prod.references(prod.at(GROUP), "auth_token")).toEqual(["module.secrets.random_password.redis_auth_token"]);
     expect(groupOf(prod).auth_token_update_strategy).toBe("ROTATE");

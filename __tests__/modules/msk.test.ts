@@ -97,6 +97,13 @@ describe("msk", () => {
     expectEncrypted(prod, prod.at("module.msk.aws_cloudwatch_log_group.brokers"), { key });
   });
 
+  it("leaves the volumes of a cluster that was taken over with MSK's own key", () => {
+    const taken = synth({ encryptedByService: true });
+    expect(taken.arguments(taken.at(CLUSTER)).encryption_info).toEqual({
+      encryption_in_transit: { client_broker: "TLS", in_cluster: true },
+    });
+  });
+
   it("keeps the brokers' logs for seven days", () => {
     expect(prod.literal(prod.at(CLUSTER), "logging_info.broker_logs.cloudwatch_logs")).toEqual({
       enabled: true,

@@ -180,6 +180,16 @@ describe("rds", () => {
     for (const logGroup of logGroups) expectEncrypted(prod, logGroup, { key });
   });
 
+  it("leaves storage and insights of databases that were taken over with RDS's own key", () => {
+    const taken = synthRds({ encryptedByService: true });
+    for (const address of [PRIMARY, REPLICA]) {
+      const settings = taken.arguments(taken.at(address));
+      expect(settings).toMatchObject({ storage_encrypted: true });
+      expect(settings).not.toHaveProperty("kms_key_id");
+      expect(settings).not.toHaveProperty("performance_insights_kms_key_id");
+    }
+  });
+
   it("makes log groups and monitoring permission before RDS looks for them", () => {
     expect(prod.at(PRIMARY).config.depends_on).toEqual(
       expect.arrayContaining([

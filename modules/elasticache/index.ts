@@ -20,6 +20,13 @@ export interface ElasticacheProps {
   readonly vpc: Vpc;
   /** Encrypts data at rest, snapshots and logs. Replacing it destroys the cache. Source: Infra analysis §9-3. */
   readonly key: EncryptionKey;
+  /**
+   * Whether AWS's own key for the service encrypts storage instead of `key`: for a cache that is taken over from elsewhere, because
+   * another key means another cache.
+   *
+   * @default false
+   */
+  readonly encryptedByService?: boolean;
   /** AUTH token that clients must give, 16 to 128 characters. A new one is accepted beside the old one. */
   readonly authToken: string;
   /** Node type. Source: Infra analysis §2-4. */
@@ -178,7 +185,7 @@ export class Elasticache extends Module {
   }
 
   private createReplicationGroup(): ElasticacheReplicationGroup {
-    const { authToken, key, nodeType, numCacheClusters, prefix, vpc } = this.props;
+    const { authToken, encryptedByService, key, nodeType, numCacheClusters, prefix, vpc } = this.props;
     const { automaticFailover = numCacheClusters > 1, engineVersion = DEFAULT_ENGINE_VERSION } = this.props;
     const replicationGroupId = physicalName(this, "replication group", `${prefix}-redis`);
     const subnetGroup = new ElasticacheSubnetGroup(this, "elasticache_subnet_group.main", {
@@ -208,7 +215,7 @@ export class Elasticache extends Module {
       subnetGroupName: subnetGroup.name,
       securityGroupIds: [this.securityGroup.securityGroupId],
       atRestEncryptionEnabled: "true",
-      kmsKeyId: key.keyArn,
+      ...(!encryptedByService && { kmsKeyId: key.keyArn }),
       transitEncryptionEnabled: true,
       authToken,
       // Old and new token are both accepted until the next change, so that pods can be restarted one after the other.

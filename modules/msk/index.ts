@@ -21,6 +21,13 @@ export interface MskProps {
   readonly vpc: Vpc;
   /** Encrypts the brokers' volumes and logs. Replacing it destroys the cluster. Source: Infra analysis §9-3. */
   readonly key: EncryptionKey;
+  /**
+   * Whether AWS's own key for the service encrypts storage instead of `key`: for a cluster that is taken over from elsewhere, because
+   * another key means another cluster.
+   *
+   * @default false
+   */
+  readonly encryptedByService?: boolean;
   /** Kafka version, such as `3.6.0` or, from 3.7 on, `3.9.x`. It can be raised in place, never lowered. */
   readonly kafkaVersion: string;
   /** Brokers, a multiple of the VPC's zones. It can grow. Source: Infra analysis §2-5. */
@@ -220,7 +227,7 @@ export class Msk extends Module {
   }
 
   private createCluster(): MskCluster {
-    const { brokerNodes, instanceType, kafkaVersion, key, prefix, volumeSizeGib, vpc } = this.props;
+    const { brokerNodes, encryptedByService, instanceType, kafkaVersion, key, prefix, volumeSizeGib, vpc } = this.props;
     const configuration = new MskConfiguration(this, "msk_configuration.main", {
       name: physicalName(this, "kafka configuration", `${prefix}-kafka`),
       description: `Broker settings of ${prefix}`,
@@ -246,7 +253,7 @@ export class Msk extends Module {
       clientAuthentication: { unauthenticated: false, sasl: { iam: true, scram: false } },
       configurationInfo: { arn: configuration.arn, revision: configuration.latestRevision },
       encryptionInfo: {
-        encryptionAtRestKmsKeyArn: key.keyArn,
+        ...(!encryptedByService && { encryptionAtRestKmsKeyArn: key.keyArn }),
         encryptionInTransit: { clientBroker: "TLS", inCluster: true },
       },
       loggingInfo: { brokerLogs: { cloudwatchLogs: { enabled: true, logGroup: logGroup.name } } },

@@ -26,6 +26,13 @@ export interface RdsProps {
   readonly vpc: Vpc;
   /** Encrypts storage, snapshots, Performance Insights and logs. Replacing it destroys the databases. Source: Infra analysis §9-3. */
   readonly key: EncryptionKey;
+  /**
+   * Whether AWS's own key for the service encrypts storage instead of `key`: for databases that are taken over from elsewhere, because
+   * another key means another database.
+   *
+   * @default false
+   */
+  readonly encryptedByService?: boolean;
   /** Assumed by RDS to publish enhanced monitoring. */
   readonly monitoringRole: Role;
   /** Assumed by the proxy to read its credentials. */
@@ -277,8 +284,8 @@ export class Rds extends Module {
   }
 
   private createPrimary(parameterGroup: DbParameterGroup): DbInstance {
-    const { allocatedStorageGib, deletionProtection, dbName, engineVersion, key, masterSecret, multiAz, prefix } =
-      this.props;
+    const { allocatedStorageGib, deletionProtection, dbName, encryptedByService, engineVersion, key } = this.props;
+    const { masterSecret, multiAz, prefix } = this.props;
     const identifier = physicalName(this, "db instance", `${prefix}-postgres`);
     const subnetGroup = new DbSubnetGroup(this, "db_subnet_group.main", {
       name: physicalName(this, "db subnet group", `${prefix}-db`),
@@ -291,7 +298,7 @@ export class Rds extends Module {
       engine: "postgres",
       engineVersion,
       allocatedStorage: allocatedStorageGib,
-      kmsKeyId: key.keyArn,
+      ...(!encryptedByService && { kmsKeyId: key.keyArn }),
       dbName: dbName ?? DEFAULT_DB_NAME,
       username: this.props.username ?? DEFAULT_USERNAME,
       password: masterSecret.value,
@@ -327,7 +334,7 @@ export class Rds extends Module {
 
   /** What primary and replica have in common. Source: Infra analysis §2-3 "Read Replica". */
   private commonSettings(parameterGroup: DbParameterGroup) {
-    const { deletionProtection, engineVersion, instanceClass, key, monitoringRole } = this.props;
+    const { deletionProtection, encryptedByService, engineVersion, instanceClass, key, monitoringRole } = this.props;
     return {
       instanceClass: instanceClass,
       storageType: "gp3",
@@ -342,7 +349,7 @@ export class Rds extends Module {
       enabledCloudwatchLogsExports: [...LOG_EXPORTS],
       performanceInsightsEnabled: true,
       performanceInsightsRetentionPeriod: PERFORMANCE_INSIGHTS_RETENTION_DAYS,
-      performanceInsightsKmsKeyId: key.keyArn,
+      ...(!encryptedByService && { performanceInsightsKmsKeyId: key.keyArn }),
       monitoringInterval: MONITORING_INTERVAL_SECONDS,
       monitoringRoleArn: monitoringRole.roleArn,
       copyTagsToSnapshot: true,

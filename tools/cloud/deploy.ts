@@ -1,3 +1,4 @@
+import type { Cost } from "./meter";
 import type { Project } from "./project";
 
 const BOOTSTRAP_CONFIGURATION = "environments/bootstrap.ts";
@@ -26,22 +27,48 @@ export async function deployBootstrap(project: Project, options: DeployOptions =
   project.remove("bootstrap");
 }
 
-/** Deploys stacks and tells of every resource that is ready. */
+/** A resource that a deploy made, changed or destroyed. */
+export interface Done {
+  readonly address: string;
+  readonly seconds: number;
+}
+
+/** How a stack was deployed. */
+export interface Deployed {
+  readonly stack: string;
+  readonly cost: Cost;
+  readonly done: readonly Done[];
+}
+
+/**
+ * Deploys stacks from one synth, side by side: most of the time each waits for the provider's own delays. Tells of every resource that
+ * is ready. Throws if a stack fails, after all have ended.
+ */
 export async function deployStacks(
   project: Project,
   stacks: readonly string[],
   { progress = () => {} }: DeployOptions = {},
-): Promise<string> {
-  const started = Date.now();
-  let ready = 0;
-  const output = await project.deploy(stacks, {
+): Promise<Deployed[]> {
+  await project.synth();
+  const results = await Promise.allSettled(stacks.map((stack) => deployStack(project, stack, progress)));
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed) throw failed.reason;
+  return results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+}
+
+async function deployStack(project: Project, stack: string, progress: (line: string) => void): Promise<Deployed> {
+  const done: Done[] = [];
+  const { cost } = await project.deploy(stack, {
     progress: (line) => {
-      const made = /^\s*(?:(\w+)\s+)?(\S+): (?:Creation|Modifications|Destruction) complete after (\S+)/.exec(line);
-      if (made) progress(`${made[1] ?? stacks[0]} ${String(++ready).padStart(4)} ${made[2]} (${made[3]})`);
+      const found = /(\S+): (?:Creation|Modifications|Destruction) complete after (?:(\d+)m)?(\d+)s/.exec(line);
+      if (!found) return;
+      const [, address = "", minutes = "0", seconds = "0"] = found;
+      done.push({ address, seconds: Number(minutes) * 60 + Number(seconds) });
+      progress(`${stack} ${String(done.length).padStart(4)} ${address} (${done.at(-1)?.seconds} s)`);
     },
   });
-  progress(`${stacks.join(", ")}: ${ready} resources in ${Math.round((Date.now() - started) / 1000)} s`);
-  return output;
+  progress(`${stack}: ${done.length} resources in ${Math.round(cost.seconds)} s`);
+  return { stack, cost, done };
 }
 
 function setStateBackend(project: Project, backend: "local" | "s3"): void {

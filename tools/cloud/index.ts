@@ -19,6 +19,9 @@ const USAGE = `cloud: an AWS API on loopback, and the stacks deployed to it.
   npm run cloud -- down      stop it; everything in it is gone
 `;
 
+// A note for whoever maintains this repository, not for whoever deploys with it.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
+
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
 const COMMANDS: Readonly<Record<string, () => Promise<number>>> = {
@@ -43,7 +46,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<number>>> = {
     const project = Project.create((await mustRun()).environment, PROJECT);
     let clean = true;
     for (const stack of ["staging", "prod"]) {
-      const output = await project.diff(stack);
+      const { output } = await project.diff(stack);
       const unchanged = output.includes("No changes.");
       clean &&= unchanged;
       say(`${stack}: ${unchanged ? "no changes" : `changes are left:\n${output}`}`);

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { StringDecoder } from "node:string_decoder";
 import { stripVTControlCharacters } from "node:util";
+import { type Cost, Meter } from "./meter";
 import { withoutAws } from "./simulators";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
@@ -31,6 +32,7 @@ export interface CommandResult {
   /** Standard output and error, as they came. */
   readonly output: string;
   readonly stdout: string;
+  readonly cost: Cost;
 }
 
 /** Options of {@link Project.command}. */
@@ -134,24 +136,19 @@ export class Project {
     return this.command(command, args, options);
   }
 
-  /**
-   * Runs `cdktf deploy` without questions, once per stack and side by side: most of the time each waits for the provider's own
-   * delays. Throws if one fails, after all have ended.
-   */
-  async deploy(stacks: readonly string[], options: CommandOptions = {}): Promise<string> {
-    const flags = ["--auto-approve", "--skip-provider-lock", "--terraform-parallelism", String(PARALLELISM)];
-    if (stacks.length > 1) await this.must(["synth"], options);
-    const synthesized = stacks.length > 1 ? ["--skip-synth"] : [];
-    const results = await Promise.allSettled(
-      stacks.map((stack) => this.must(["deploy", stack, ...flags, ...synthesized], options)),
-    );
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed) throw failed.reason;
-    return results.map((result) => (result.status === "fulfilled" ? result.value : "")).join("\n");
+  /** Runs `cdktf synth`; throws if it fails. */
+  async synth(): Promise<void> {
+    await this.must(["synth"], {});
+  }
+
+  /** Runs `cdktf deploy` without questions on what was synthesized; throws if it fails. */
+  deploy(stack: string, options: CommandOptions = {}): Promise<CommandResult> {
+    const flags = ["--auto-approve", "--skip-provider-lock", "--skip-synth"];
+    return this.must(["deploy", stack, ...flags, "--terraform-parallelism", String(PARALLELISM)], options);
   }
 
   /** Runs `cdktf diff`; throws if it fails. */
-  async diff(stack: string, options: CommandOptions & { readonly migrateState?: boolean } = {}): Promise<string> {
+  diff(stack: string, options: CommandOptions & { readonly migrateState?: boolean } = {}): Promise<CommandResult> {
     const flags = ["--skip-provider-lock", "--terraform-parallelism", String(PARALLELISM)];
     return this.must(["diff", stack, ...flags, ...(options.migrateState ? ["--migrate-state"] : [])], options);
   }
@@ -192,6 +189,7 @@ export class Project {
           ...environment,
         },
       });
+      const meter = new Meter(child.pid ?? 0);
       let output = "";
       let stdout = "";
       let line = "";
@@ -214,10 +212,13 @@ export class Project {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
       };
       kill?.addEventListener("abort", end, { once: true });
-      child.once("error", reject);
+      child.once("error", (error) => {
+        meter.stop();
+        reject(error);
+      });
       child.once("close", (status) => {
         kill?.removeEventListener("abort", end);
-        resolve({ status: status ?? 1, output: stripVTControlCharacters(output), stdout });
+        resolve({ status: status ?? 1, output: stripVTControlCharacters(output), stdout, cost: meter.stop() });
       });
     });
   }
@@ -239,10 +240,10 @@ export class Project {
     if (this.temporary) rmSync(this.directory, { recursive: true, force: true });
   }
 
-  private async must(args: readonly string[], options: CommandOptions): Promise<string> {
+  private async must(args: readonly string[], options: CommandOptions): Promise<CommandResult> {
     const result = await this.cdktf(args, options);
     if (result.status !== 0) throw new CommandError(`cdktf ${args.join(" ")}`, result);
-    return result.output;
+    return result;
   }
 
   /** The committed examples are account values of the simulated account; only the hosted zone has to be made. */

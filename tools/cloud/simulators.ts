@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,6 +14,8 @@ const ROOT = path.resolve(import.meta.dirname, "../..");
 const SOURCES = path.join(import.meta.dirname, "simulators");
 const VENVS = path.join(ROOT, "node_modules/.cache/urr-infra/simulators");
 const READY_SECONDS = 60;
+/** A busy simulator answers late; one that is taken for dead is replaced, with all that it holds. */
+const ANSWER_SECONDS = 20;
 const STOP_SECONDS = 15;
 
 /** The parts of the cloud, in the order of their ports. */
@@ -196,19 +198,25 @@ export class Cloud {
 }
 
 /** The pinned simulators in a virtual environment of their own, made once per requirements file. Returns its Python. */
-function installSimulators(progress: (line: string) => void): string {
+export function installSimulators(progress: (line: string) => void = () => {}): string {
   const requirements = path.join(SOURCES, "requirements.txt");
   const digest = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 16);
   const venv = path.join(VENVS, digest);
   const python = path.join(venv, "bin/python");
-  if (existsSync(path.join(venv, "complete"))) return python;
+  if (existsSync(python)) return python;
   progress("Installing the simulators (once; a minute or two)");
-  rmSync(venv, { recursive: true, force: true });
   mkdirSync(VENVS, { recursive: true });
-  run("python3", ["-m", "venv", venv]);
-  run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]);
-  writeFileSync(path.join(venv, "complete.tmp"), "");
-  renameSync(path.join(venv, "complete.tmp"), path.join(venv, "complete"));
+  // Made beside and then renamed: whoever else installs at the same time must not find half of it.
+  const fresh = mkdtempSync(`${venv}.`);
+  run("python3", ["-m", "venv", fresh]);
+  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+  run(path.join(fresh, "bin/python"), [...pip, "-r", requirements]);
+  try {
+    renameSync(fresh, venv);
+  } catch (error) {
+    rmSync(fresh, { recursive: true, force: true });
+    if (!existsSync(python)) throw error;
+  }
   return python;
 }
 
@@ -230,7 +238,7 @@ function isSupervisor(pid: number): boolean {
 
 async function answers(url: string): Promise<boolean> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_SECONDS * 1000) });
     await response.arrayBuffer();
     return response.ok;
   } catch {

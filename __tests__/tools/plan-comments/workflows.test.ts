@@ -188,6 +188,16 @@ describe("workflows of the infrastructure", () => {
     }
   });
 
+  it("guard every plan before it is kept for an apply, and every apply", () => {
+    const all = steps("infra-plan-stack.yml");
+    const at = (text: string) => all.findIndex(({ run }) => run?.includes(text) === true);
+    expect(at("run -s guard")).toBeGreaterThan(at("terraform plan"));
+    expect(at("run -s guard")).toBeLessThan(at("comment pack"));
+    const applies = NAMES.flatMap((name) => text(name).match(/\S+ -chdir=\S+ apply\b|terraform apply\b/g) ?? []);
+    expect(applies).toHaveLength(2);
+    for (const apply of applies) expect(apply).toMatch(/^tools\/guard\/terraform\.mjs /);
+  });
+
   it("keep plan files and their JSON out of artifacts", () => {
     for (const name of ["infra-plan-stack.yml", "infra-apply-stack.yml"]) {
       const kept = steps(name)

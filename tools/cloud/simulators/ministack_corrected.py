@@ -75,6 +75,17 @@ def prefix_lists_of_rules_are_kept(original, params, prefix):
     return rules
 
 
+@corrects(ec2, "_parse_ip_permissions")
+def rules_of_all_protocols_have_no_ports(original, params, prefix):
+    """AWS: ports given with protocol -1 mean nothing; the provider gives 0 to take away the rule that opens every new group."""
+    rules = original(params, prefix)
+    for rule in rules:
+        if rule["IpProtocol"] == "-1":
+            rule.pop("FromPort", None)
+            rule.pop("ToPort", None)
+    return rules
+
+
 @corrects(ec2, "_sg_rule_xml")
 def prefix_lists_of_rules_are_shown(original, group_id, rule, is_egress=False):
     """AWS: DescribeSecurityGroupRules shows the prefix list of a rule."""
