@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import path from "node:path";
 import { deployAll } from "./deploy";
-import { inventory } from "./inventory";
+import { inventory, table } from "./inventory";
 import { Project } from "./project";
 import { Cloud } from "./simulators";
 
@@ -17,6 +17,8 @@ const USAGE = `cloud: an AWS API on loopback, and the stacks deployed to it.
   npm run cloud -- env       what to export so that aws, terraform and cdktf talk to it:
                              eval "$(npm run -s cloud -- env)"
   npm run cloud -- down      stop it; everything in it is gone
+
+  --json after deploy or status prints the same as JSON on standard output.
 `;
 
 // A note for whoever maintains this repository, not for whoever deploys with it.
@@ -24,21 +26,22 @@ process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
 
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
-const COMMANDS: Readonly<Record<string, () => Promise<number>>> = {
+const COMMANDS: Readonly<Record<string, (json: boolean) => Promise<number>>> = {
   up: async () => {
     const cloud = await Cloud.up(HOME, { progress: say });
     for (const { part, url, log } of await cloud.health()) say(`${part.padEnd(10)} ${url}  log: ${log}`);
     return 0;
   },
 
-  deploy: async () => {
+  deploy: async (json) => {
     const running = await Cloud.find(HOME);
     // States belong to one life of the simulators.
     if (!running) rmSync(PROJECT, { recursive: true, force: true });
     const cloud = running ?? (await Cloud.up(HOME, { progress: say }));
     const project = Project.create(cloud.environment, PROJECT);
     await deployAll(project, { progress: say });
-    process.stdout.write(await inventory(cloud));
+    const found = await inventory(cloud);
+    process.stdout.write(json ? `${JSON.stringify(found, null, 2)}\n` : table(found));
     return 0;
   },
 
@@ -54,16 +57,21 @@ const COMMANDS: Readonly<Record<string, () => Promise<number>>> = {
     return clean ? 0 : 1;
   },
 
-  status: async () => {
+  status: async (json) => {
     const cloud = await Cloud.find(HOME);
     if (!cloud) {
       say("cloud: nothing runs here. Start it with `npm run cloud -- up`.");
       return 1;
     }
-    for (const { part, url, healthy, log } of await cloud.health()) {
-      process.stdout.write(`${part.padEnd(10)} ${url}  ${healthy ? "answers" : "does not answer"}  log: ${log}\n`);
+    const simulators = await cloud.health();
+    const found = await inventory(cloud);
+    if (json) {
+      process.stdout.write(`${JSON.stringify({ simulators, ...found }, null, 2)}\n`);
+      return 0;
     }
-    process.stdout.write(await inventory(cloud));
+    for (const { healthy, log, part, url } of simulators)
+      say(`${part.padEnd(10)} ${url}  ${healthy ? "answers" : "does not answer"}  log: ${log}`);
+    process.stdout.write(table(found));
     return 0;
   },
 
@@ -88,14 +96,15 @@ async function mustRun(): Promise<Cloud> {
   return cloud;
 }
 
-const [name = "", ...others] = process.argv.slice(2);
+const [name = "", ...options] = process.argv.slice(2);
 const command = COMMANDS[name];
-if (!command || others.length > 0) {
+const json = options.includes("--json");
+if (!command || options.length > (json ? 1 : 0) || (json && command.length === 0)) {
   process.stderr.write(USAGE);
   process.exitCode = 2;
 } else {
   try {
-    process.exitCode = await command();
+    process.exitCode = await command(json);
   } catch (error) {
     process.stderr.write(`cloud ${name}: ${error instanceof Error ? error.message : error}\n`);
     process.exitCode = 1;

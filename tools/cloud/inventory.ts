@@ -1,4 +1,11 @@
-import { APIGatewayClient, GetRestApisCommand, GetStagesCommand } from "@aws-sdk/client-api-gateway";
+import {
+  APIGatewayClient,
+  GetApiKeyCommand,
+  GetRestApisCommand,
+  GetStagesCommand,
+  GetUsagePlanKeysCommand,
+  GetUsagePlansCommand,
+} from "@aws-sdk/client-api-gateway";
 import { CloudFrontClient, ListDistributionsCommand } from "@aws-sdk/client-cloudfront";
 import { CloudWatchClient, DescribeAlarmsCommand } from "@aws-sdk/client-cloudwatch";
 import { DynamoDBClient, ListTablesCommand } from "@aws-sdk/client-dynamodb";
@@ -28,8 +35,24 @@ export function clientSettings(cloud: Cloud, service?: "cloudwatch" | "amp" | "g
   };
 }
 
-/** One table of what exists, asked of the cloud and not of Terraform, and the URLs that answer. */
-export async function inventory(cloud: Cloud): Promise<string> {
+/** What exists. */
+export interface Inventory {
+  /** Names by kind, such as `Databases`. */
+  readonly resources: Readonly<Record<string, readonly string[]>>;
+  readonly urls: readonly Url[];
+}
+
+/** An address of the waiting room's API, and how it answered just now. */
+export interface Url {
+  readonly name: string;
+  readonly url: string;
+  /** The header that the API asks for: CloudFront's key, in prod. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly answer: string;
+}
+
+/** What exists, asked of the cloud and not of Terraform, and the URLs that answer. */
+export async function inventory(cloud: Cloud): Promise<Inventory> {
   const settings = clientSettings(cloud);
   const rows: [string, Names][] = [
     [
@@ -106,12 +129,22 @@ export async function inventory(cloud: Cloud): Promise<string> {
       ).MetricAlarms?.map((found) => found.AlarmName),
     ],
   ];
-  const width = Math.max(...rows.map(([title]) => title.length));
-  const lines = rows.map(
-    ([title, names = []]) => `${title.padEnd(width)}  ${String(names.length).padStart(3)}  ${shorten(names)}`,
+  const named = rows.map(([kind, names = []]) => [kind, names.map(String).sort()] as const);
+  return { resources: Object.fromEntries(named), urls: await waitingRoomUrls(cloud) };
+}
+
+/** An inventory as one table for people. */
+export function table({ resources, urls }: Inventory): string {
+  const width = Math.max(...Object.keys(resources).map((kind) => kind.length));
+  const lines = Object.entries(resources).map(
+    ([kind, names]) => `${kind.padEnd(width)}  ${String(names.length).padStart(3)}  ${shorten(names)}`,
   );
-  const urls = await waitingRoomUrls(cloud);
-  return `${[...lines, "", ...(urls.length > 0 ? ["URLs that answer:", ...urls] : ["No API is deployed yet."])].join("\n")}\n`;
+  const answers = urls.map(({ answer, headers, name, url }) => {
+    const options = Object.entries(headers).map(([header, value]) => ` -H '${header}: ${value}'`);
+    return `  ${name} (${answer}):  curl${options.join("")} ${url}`;
+  });
+  const heading = urls.length > 0 ? "URLs that answer:" : "No API is deployed yet.";
+  return `${[...lines, "", heading, ...answers].join("\n")}\n`;
 }
 
 /** The address at which MiniStack serves a stage of a REST API; Terraform's `invoke_url` is served nowhere on loopback. */
@@ -119,20 +152,22 @@ export function stageUrl(cloud: Cloud, restApiId: string, stageName: string): st
   return `${cloud.endpoint}/restapis/${restApiId}/${stageName}/_user_request_`;
 }
 
-async function waitingRoomUrls(cloud: Cloud): Promise<string[]> {
+async function waitingRoomUrls(cloud: Cloud): Promise<Url[]> {
   const client = new APIGatewayClient(clientSettings(cloud));
   const { items = [] } = await client.send(new GetRestApisCommand());
   const urls = await Promise.all(
-    items.map(async ({ id = "", name }) => {
+    items.map(async ({ id = "", name = "" }) => {
       const { item: stages = [] } = await client.send(new GetStagesCommand({ restApiId: id }));
+      const key = await keyOf(client, id);
       return Promise.all(
         stages.map(async ({ stageName = "" }) => {
           const url = `${stageUrl(cloud, id, stageName)}/vwr/status/evt-1`;
-          const status = await fetch(url).then(
-            (response) => String(response.status),
+          const headers = key === undefined ? {} : { "x-api-key": key };
+          const answer = await fetch(url, { headers }).then(
+            ({ status }) => `GET: ${status}`,
             () => "no answer",
           );
-          return `  ${name}: ${url} (GET: ${status})`;
+          return { name, url, headers, answer } satisfies Url;
         }),
       );
     }),
@@ -140,7 +175,16 @@ async function waitingRoomUrls(cloud: Cloud): Promise<string[]> {
   return urls.flat();
 }
 
-function shorten(names: readonly (string | undefined)[]): string {
+/** The key that a usage plan asks of an API's clients. */
+async function keyOf(client: APIGatewayClient, restApiId: string): Promise<string | undefined> {
+  const { items: plans = [] } = await client.send(new GetUsagePlansCommand());
+  const plan = plans.find(({ apiStages = [] }) => apiStages.some(({ apiId }) => apiId === restApiId));
+  if (!plan) return undefined;
+  const { items: keys = [] } = await client.send(new GetUsagePlanKeysCommand({ usagePlanId: plan.id }));
+  return (await client.send(new GetApiKeyCommand({ apiKey: keys[0]?.id, includeValue: true }))).value;
+}
+
+function shorten(names: readonly string[]): string {
   const shown = names.slice(0, 6).join(", ");
   return names.length > 6 ? `${shown}, …` : shown;
 }

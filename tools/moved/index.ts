@@ -8,7 +8,7 @@ const USAGE = `moved: give a state and a plan, both as JSON:
   npm run -s moved -- state.json plan.json > cdktf.out/stacks/prod/moved.tf.json
 `;
 
-/** Prints `moved` blocks on standard output and what is left to decide on standard error. Exits 1 if a guarded resource is left. */
+/** Prints `moved` and `removed` blocks on standard output and what is left to decide on standard error. Exits 1 if something is at risk. */
 function main(args: readonly string[]): number {
   const [stateFile, planFile, ...others] = args;
   if (stateFile === undefined || planFile === undefined || others.length > 0) {
@@ -17,15 +17,24 @@ function main(args: readonly string[]): number {
   }
   try {
     const result = match(read(stateFile), read(planFile));
-    process.stdout.write(`${JSON.stringify({ moved: result.moves }, null, 2)}\n`);
+    // A `removed` block names a resource with all its instances.
+    const released = [...new Set(result.released.map((address) => address.replace(/\[[^\]]*\]$/, "")))];
+    const removed = released.map((from) => ({ from, lifecycle: { destroy: false } }));
+    process.stdout.write(`${JSON.stringify({ moved: result.moves, removed }, null, 2)}\n`);
     const say = (line: string) => process.stderr.write(`${line}\n`);
     say(`${result.same.length} resources keep their address, ${result.moves.length} are moved.`);
     for (const { candidates, from } of result.ambiguous) say(`decide: ${from} could be ${candidates.join(" or ")}`);
     for (const address of result.onlyInState) say(`only in the state, the next apply destroys it: ${address}`);
+    for (const address of result.released)
+      say(`only in the state, left in AWS because others use it, delete it by hand later: ${address}`);
     say(`${result.onlyInPlan.length} resources are new.`);
     for (const address of result.atRisk)
       say(`at risk: ${address} holds data, a secret or an address; give it a place before you apply.`);
-    return result.atRisk.length > 0 ? 1 : 0;
+    for (const { address, exists, planned } of result.renamed)
+      say(
+        `at risk: ${address} is described as "${exists}", the code says "${planned}"; AWS never changes that, so write the first into the module.`,
+      );
+    return result.atRisk.length + result.renamed.length > 0 ? 1 : 0;
   } catch (error) {
     process.stderr.write(`moved: ${error instanceof Error ? error.message : error}\n`);
     return 2;

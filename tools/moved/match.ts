@@ -14,6 +14,13 @@ export interface Move {
   readonly to: string;
 }
 
+/** A resource with another description than the code gives it. */
+export interface Renamed {
+  readonly address: string;
+  readonly exists: string;
+  readonly planned: string;
+}
+
 /** What became of every resource on either side. */
 export interface Match {
   /** Addresses that both sides use for the same resource: nothing to do. */
@@ -23,6 +30,13 @@ export interface Match {
   readonly ambiguous: readonly { readonly from: string; readonly candidates: readonly string[] }[];
   /** In the state only: the next apply destroys them. */
   readonly onlyInState: readonly string[];
+  /**
+   * In the state only, but used by what stays, such as an old security group: Terraform would delete it before its users have changed
+   * over, and AWS refuses. They are to be left in AWS (`removed` blocks) and deleted by hand.
+   */
+  readonly released: readonly string[];
+  /** Found by name, with a description that AWS never changes: the next apply would replace them under the same name, and AWS refuses. */
+  readonly renamed: readonly Renamed[];
   /** In the plan only: the next apply creates them. */
   readonly onlyInPlan: readonly string[];
   /** Guarded resources and generated passwords that a plan with these moves would still destroy or rename; they need a decision first. */
@@ -55,6 +69,16 @@ const IDENTITIES: Readonly<Record<string, readonly string[]>> = {
   aws_vpc: ["cidr_block"],
   aws_vpc_endpoint: ["service_name"],
 };
+/** Types that AWS does not delete while something uses them. */
+const USED_BY_OTHERS = [
+  "aws_db_parameter_group",
+  "aws_db_subnet_group",
+  "aws_elasticache_parameter_group",
+  "aws_elasticache_subnet_group",
+  "aws_security_group",
+];
+/** Types whose description is fixed when they are made. */
+const FIXED_DESCRIPTIONS = ["aws_db_parameter_group", "aws_elasticache_parameter_group", "aws_security_group"];
 /** Recreated it is another password, and every secret made of it another secret. */
 const GENERATED = ["random_password"];
 /** What names every other type, first match wins; buckets' settings are named by their bucket. */
@@ -67,6 +91,7 @@ const USUAL_IDENTITIES: readonly (readonly string[])[] = [["name"], ["bucket"], 
 export function match(state: readonly Resource[], planned: readonly Resource[]): Match {
   const same: string[] = [];
   const moves: Move[] = [];
+  const renamed: Renamed[] = [];
   const ambiguous: { from: string; candidates: string[] }[] = [];
   const left = new Map(state.map((resource) => [resource.address, resource]));
   const open = new Map(planned.map((resource) => [resource.address, resource]));
@@ -75,6 +100,10 @@ export function match(state: readonly Resource[], planned: readonly Resource[]):
     open.delete(to.address);
     if (from.address === to.address) same.push(from.address);
     else moves.push({ from: from.address, to: to.address });
+    const [exists, planned] = [from.values.description, to.values.description];
+    if (FIXED_DESCRIPTIONS.includes(to.type) && exists !== planned) {
+      renamed.push({ address: to.address, exists: String(exists), planned: String(planned) });
+    }
   };
 
   const byName = groupBy([...open.values()], identityOf);
@@ -99,17 +128,20 @@ export function match(state: readonly Resource[], planned: readonly Resource[]):
     if (from && to && single && !undecided.has(from.address) && !contradicts(from, to)) settle(from, to);
   }
   const stillUndecided = ambiguous.filter(({ from }) => left.has(from));
-  const onlyInState = [...left.keys()].filter((address) => !stillUndecided.some(({ from }) => from === address)).sort();
+  const decided = [...left.values()].filter(({ address }) => !stillUndecided.some(({ from }) => from === address));
+  const isReleased = ({ type }: Resource) => USED_BY_OTHERS.includes(type);
+  const addressesOf = (resources: readonly Resource[]) => resources.map(({ address }) => address).sort();
   return {
     same: same.sort(),
     moves: moves.sort((a, b) => (a.from < b.from ? -1 : 1)),
     ambiguous: stillUndecided,
-    onlyInState,
+    onlyInState: addressesOf(decided.filter((resource) => !isReleased(resource))),
+    released: addressesOf(decided.filter(isReleased)),
+    renamed,
     onlyInPlan: [...open.keys()].sort(),
-    atRisk: [...left.values()]
-      .filter(({ type }) => GUARDED_TYPES[type] !== undefined || GENERATED.includes(type))
-      .map(({ address }) => address)
-      .sort(),
+    atRisk: addressesOf(
+      [...left.values()].filter(({ type }) => GUARDED_TYPES[type] !== undefined || GENERATED.includes(type)),
+    ),
   };
 }
 

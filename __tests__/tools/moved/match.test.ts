@@ -51,6 +51,8 @@ describe("match", () => {
       ],
       ambiguous: [],
       onlyInState: [],
+      released: [],
+      renamed: [],
       onlyInPlan: ["module.waf.aws_wafv2_web_acl.main"],
       atRisk: [],
     });
@@ -79,11 +81,26 @@ describe("match", () => {
     ]);
   });
 
+  it("leaves in AWS what others use, and tells of descriptions that AWS never changes", () => {
+    const group = (name: string, description: string) =>
+      resource(`module.rds.aws_security_group.${name}`, { name: `urr-prod-${name}`, description });
+    const result = match(
+      [group("rds", "Managed by Terraform"), group("msk-old", "Kafka")],
+      [group("rds", "Databases"), group("msk", "Kafka")],
+    );
+    expect(result.released).toEqual(["module.rds.aws_security_group.msk-old"]);
+    expect(result.onlyInState).toEqual([]);
+    expect(result.renamed).toEqual([
+      { address: "module.rds.aws_security_group.rds", exists: "Managed by Terraform", planned: "Databases" },
+    ]);
+  });
+
   it("gives every resource one fate, whatever the order", () => {
     fc.assert(
       fc.property(fc.shuffledSubarray(HCL), fc.shuffledSubarray(OURS), (state, planned) => {
-        const { ambiguous, moves, onlyInPlan, onlyInState, same } = match(state, planned);
-        const fates = [...same, ...moves.map(({ from }) => from), ...ambiguous.map(({ from }) => from), ...onlyInState];
+        const { ambiguous, moves, onlyInPlan, onlyInState, released, same } = match(state, planned);
+        const gone = [...onlyInState, ...released];
+        const fates = [...same, ...moves.map(({ from }) => from), ...ambiguous.map(({ from }) => from), ...gone];
         expect(fates.sort()).toEqual(state.map(({ address }) => address).sort());
         expect([...same, ...moves.map(({ to }) => to), ...onlyInPlan].sort()).toEqual(
           planned.map(({ address }) => address).sort(),
