@@ -82,18 +82,18 @@ describe("an environment that the documented HCL made", () => {
     expect(atRisk.map((line) => line.split(" ")[2])).toEqual([
       "module.secrets.random_password.rds",
       "module.secrets.random_password.redis_auth",
-      "module.elasticache.aws_security_group.redis",
+      "module.msk.aws_security_group.brokers",
     ]);
     expect(first.output).toContain(
-      "left in AWS because others use it, delete it by hand later: module.msk.aws_security_group.msk",
+      "left in AWS because others use it, delete it by hand later: module.elasticache.aws_security_group.redis",
     );
 
     // What the document says to do about them.
-    project.edit("modules/elasticache/index.ts", "Redis nodes of ${props.prefix}", "Redis");
+    project.edit("modules/msk/index.ts", "`Kafka brokers of ${prefix}`", '"Managed by Terraform"');
     const { moved, removed } = JSON.parse((await matchStates()).stdout) as Moves;
     expect(moved).toContainEqual({ from: "module.rds.aws_db_instance.main", to: "module.rds.aws_db_instance.primary" });
     expect(moved).toContainEqual({ from: "module.vpc.aws_subnet.db[1]", to: "module.vpc.aws_subnet.db_c" });
-    expect(removed).toEqual([{ from: "module.msk.aws_security_group.msk", lifecycle: { destroy: false } }]);
+    expect(removed).toEqual([{ from: "module.elasticache.aws_security_group.redis", lifecycle: { destroy: false } }]);
     const byHand = { rds: "rds_credentials", redis_auth: "redis_auth_token" };
     for (const [from, to] of Object.entries(byHand))
       moved.push({ from: `module.secrets.random_password.${from}`, to: `module.secrets.random_password.${to}` });

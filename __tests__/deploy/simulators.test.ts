@@ -2,33 +2,16 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CloudFrontClient, ListFunctionsCommand } from "@aws-sdk/client-cloudfront";
-import {
-  AuthorizeSecurityGroupIngressCommand,
-  CreateManagedPrefixListCommand,
-  CreateSecurityGroupCommand,
-  DescribeSecurityGroupRulesCommand,
-  EC2Client,
-  RevokeSecurityGroupEgressCommand,
-} from "@aws-sdk/client-ec2";
 import {
   CreateWorkspaceCommand,
   DeleteWorkspaceCommand,
   DescribeWorkspaceCommand,
   GrafanaClient,
 } from "@aws-sdk/client-grafana";
-import { DescribeConfigurationCommand, KafkaClient } from "@aws-sdk/client-kafka";
-import {
-  CreateSecretCommand,
-  ListSecretVersionIdsCommand,
-  SecretsManagerClient,
-} from "@aws-sdk/client-secrets-manager";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { clientSettings } from "../../tools/cloud/inventory";
-import { Cloud, installSimulators } from "../../tools/cloud/simulators";
+import { Cloud } from "../../tools/cloud/simulators";
 import { eventually } from "./world";
-
-const SIMULATORS = path.resolve(import.meta.dirname, "../../tools/cloud/simulators");
 
 let cloud: Cloud;
 let directory: string;
@@ -75,82 +58,6 @@ describe("the cloud", () => {
     owner.kill("SIGKILL");
     await eventually("the cloud to end", async () => ((await Cloud.find(home)) === undefined ? true : undefined), 20);
     rmSync(home, { recursive: true, force: true });
-  });
-});
-
-describe("the corrections", () => {
-  it("refuse any other version of the simulator", () => {
-    const result = spawnSync(installSimulators(), ["-c", WITH_OTHER_VERSION], { encoding: "utf8", cwd: SIMULATORS });
-    expect(result.status).not.toBe(0);
-    expect(result.stderr).toContain("given 1.5.34; the corrections");
-  });
-
-  it("each say what AWS does, and name a function that the simulator has", () => {
-    const source = readFileSync(path.join(SIMULATORS, "ministack_corrected.py"), "utf8");
-    const corrections = source.split("@corrects(").slice(1);
-    expect(corrections.length).toBeGreaterThan(20);
-    for (const correction of corrections) expect(correction).toMatch(/def \w+\([^)]*\):\n\s+"""AWS: .+"""/);
-  });
-
-  it("keep the prefix list of a security group's rule, and the tags of the list", async () => {
-    const ec2 = new EC2Client(clientSettings(cloud));
-    const { PrefixList } = await ec2.send(
-      new CreateManagedPrefixListCommand({
-        PrefixListName: "test",
-        AddressFamily: "IPv4",
-        MaxEntries: 1,
-        TagSpecifications: [{ ResourceType: "prefix-list", Tags: [{ Key: "Project", Value: "URR" }] }],
-      }),
-    );
-    expect(PrefixList?.Tags).toEqual([{ Key: "Project", Value: "URR" }]);
-    const { GroupId } = await ec2.send(new CreateSecurityGroupCommand({ GroupName: "test", Description: "test" }));
-    await ec2.send(
-      new AuthorizeSecurityGroupIngressCommand({
-        GroupId,
-        IpPermissions: [
-          {
-            IpProtocol: "tcp",
-            FromPort: 443,
-            ToPort: 443,
-            PrefixListIds: [{ PrefixListId: PrefixList?.PrefixListId }],
-          },
-        ],
-      }),
-    );
-    const { SecurityGroupRules = [] } = await ec2.send(
-      new DescribeSecurityGroupRulesCommand({ Filters: [{ Name: "group-id", Values: [GroupId ?? ""] }] }),
-    );
-    expect(SecurityGroupRules.filter(({ IsEgress }) => !IsEgress).map(({ PrefixListId }) => PrefixListId)).toEqual([
-      PrefixList?.PrefixListId,
-    ]);
-  });
-
-  it("take a new group's rule for all protocols away, whatever ports come with it", async () => {
-    const ec2 = new EC2Client(clientSettings(cloud));
-    const { GroupId } = await ec2.send(new CreateSecurityGroupCommand({ GroupName: "closed", Description: "closed" }));
-    const everything = { IpProtocol: "-1", FromPort: 0, ToPort: 0, IpRanges: [{ CidrIp: "0.0.0.0/0" }] };
-    await ec2.send(new RevokeSecurityGroupEgressCommand({ GroupId, IpPermissions: [everything] }));
-    const Filters = [{ Name: "group-id", Values: [GroupId ?? ""] }];
-    expect((await ec2.send(new DescribeSecurityGroupRulesCommand({ Filters }))).SecurityGroupRules).toEqual([]);
-  });
-
-  it("answer for a Kafka configuration that is gone as AWS does", async () => {
-    const arn = "arn:aws:kafka:ap-northeast-2:123456789012:configuration/gone/0-0";
-    const error = await new KafkaClient(clientSettings(cloud))
-      .send(new DescribeConfigurationCommand({ Arn: arn }))
-      .catch((thrown) => thrown);
-    expect(error).toMatchObject({ name: "BadRequestException", $metadata: { httpStatusCode: 400 } });
-  });
-
-  it("give a secret without a value no version", async () => {
-    const client = new SecretsManagerClient(clientSettings(cloud));
-    await client.send(new CreateSecretCommand({ Name: "empty" }));
-    expect((await client.send(new ListSecretVersionIdsCommand({ SecretId: "empty" }))).Versions ?? []).toEqual([]);
-  });
-
-  it("leave the rest of the simulator as it is", async () => {
-    const { FunctionList } = await new CloudFrontClient(clientSettings(cloud)).send(new ListFunctionsCommand());
-    expect(FunctionList?.Quantity).toBe(0);
   });
 });
 
@@ -203,12 +110,6 @@ describe("the Grafana shim", () => {
     expect(((await response.json()) as { message: string }).message).toContain(message);
   });
 });
-
-const WITH_OTHER_VERSION = `
-import importlib.metadata, runpy
-importlib.metadata.version = lambda name: "1.5.34"
-runpy.run_path("ministack_corrected.py")
-`;
 
 /** Live processes of a process group. */
 function groupOf(group: number): { pid: number; command: string }[] {

@@ -47,11 +47,8 @@ export interface CommandOptions {
 
 /** A command that ended with an error where it should not have. */
 export class CommandError extends Error {
-  constructor(
-    readonly command: string,
-    readonly result: CommandResult,
-  ) {
-    super(`${command} ended with ${result.status}:\n${result.output.split("\n").slice(-60).join("\n")}`);
+  constructor(command: string, { output, status }: CommandResult) {
+    super(`${command} ended with ${status}:\n${output.split("\n").slice(-60).join("\n")}`);
     this.name = "CommandError";
   }
 }

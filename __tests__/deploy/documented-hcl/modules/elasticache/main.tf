@@ -4,9 +4,8 @@ variable "subnet_ids" { type = list(string) }
 variable "auth_token" { type = string }
 
 resource "aws_security_group" "redis" {
-  name        = "${var.prefix}-redis"
-  description = "Redis"
-  vpc_id      = var.vpc_id
+  name   = "${var.prefix}-redis-sg"
+  vpc_id = var.vpc_id
 }
 
 resource "aws_elasticache_subnet_group" "main" {

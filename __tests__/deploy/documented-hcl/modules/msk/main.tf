@@ -3,7 +3,7 @@ variable "vpc_id" { type = string }
 variable "subnet_ids" { type = list(string) }
 
 resource "aws_security_group" "msk" {
-  name   = "${var.prefix}-msk-sg"
+  name   = "${var.prefix}-msk"
   vpc_id = var.vpc_id
 }
 
