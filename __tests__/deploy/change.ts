@@ -2,6 +2,7 @@ import { describe, expect } from "vitest";
 import { deployStacks } from "../../tools/cloud/deploy";
 import type { Project } from "../../tools/cloud/project";
 import { plannedChanges } from "./plan";
+import type { Report } from "./report";
 
 type Step = (name: string, run: () => Promise<void>) => void;
 
@@ -19,10 +20,10 @@ const QUEUE_ALARM = `    modules.sqs.alarms.add("queue_depth", {
 `;
 
 /** Changes what a team changes on an ordinary day, and nothing else moves. */
-export function describeChange(projectOf: () => Project, step: Step): void {
+export function describeChange(world: () => { project: Project; report: Report }, step: Step): void {
   describe("a realistic change", () => {
     step("plans exactly what was changed, and applies it", async () => {
-      const project = projectOf();
+      const { project, report } = world();
       project.edit("environments/prod.ts", "maxSize: 5,", "maxSize: 6,");
       project.edit("environments/prod.ts", "secretRotations: {},", "secretRotations: { jwt_secret: 1 },");
       project.edit(
@@ -40,7 +41,7 @@ export function describeChange(projectOf: () => Project, step: Step): void {
           "update module.lambda_vwr.aws_lambda_function.api",
         ].sort(),
       );
-      await deployStacks(project, ["prod"]);
+      report.deployed("change", await deployStacks(project, ["prod"]));
       expect(await plannedChanges(project, "prod")).toEqual([]);
     });
   });

@@ -107,8 +107,8 @@ describeDeployed(() => cloud, step);
 describeTags(() => ({ cloud, project }), step);
 describeInUse(() => ({ cloud, booking }), step);
 
-describeChange(() => project, step);
-describeTeardown(() => ({ cloud, project, scratch }), step);
+describeChange(() => ({ project, report }), step);
+describeTeardown(() => ({ cloud, project, report, scratch }), step);
 
 /** The checkout with the booking API's address where a real account has none: the internal load balancer answers there. */
 function openProject(checkout?: string): Project {

@@ -50,7 +50,7 @@ export class Report {
     ].join("\n");
   }
 
-  private row(what: string, resources: number, { largest, peakMib, seconds }: Cost): void {
+  row(what: string, resources: number, { largest, peakMib, seconds }: Cost): void {
     const time = `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
     const process = `${gib(largest.mib)} (${largest.name})`;
     this.rows.push(`| ${what} | ${resources} | ${time} | ${gib(peakMib)} | ${process} |`);

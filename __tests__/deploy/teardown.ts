@@ -10,12 +10,14 @@ import type { Cloud } from "../../tools/cloud/simulators";
 import { GUARDED_TYPES } from "../../tools/guard/rules";
 import { leftovers } from "./leftovers";
 import { stateAddresses, typeOf } from "./plan";
+import type { Report } from "./report";
 
 type Step = (name: string, run: () => Promise<void>) => void;
 
 interface World {
   readonly cloud: Cloud;
   readonly project: Project;
+  readonly report: Report;
   /** Folder for files of this run. */
   readonly scratch: string;
 }
@@ -36,22 +38,28 @@ export function describeTeardown(world: () => World, step: Step): void {
       expect(DBInstances.map((found) => found.DBInstanceIdentifier)).toContain("urr-prod-postgres");
     });
 
-    step("works after the documented unprotect step, and leaves only what AWS keeps", async () => {
-      const { cloud, project, scratch } = world();
-      // docs/deploy.md, "Taking an environment down".
+    // docs/deploy.md, "Taking an environment down".
+    step("is prepared by the documented unprotect step", async () => {
+      const { cloud, project, report } = world();
       project.editAll("environments/prod.ts", "deletionProtection: true", "deletionProtection: false");
       project.editAll(
         "environments/prod.ts",
         "loadBalancerDeletionProtection: true",
         "loadBalancerDeletionProtection: false",
       );
-      await deployStacks(project, ["prod"]);
+      report.deployed("unprotect", await deployStacks(project, ["prod"]));
       await emptyBuckets(cloud, ["urr-prod-frontend-prod", "urr-prod-logs-prod"]);
-      const guarded = (await stateAddresses(project, "prod")).filter((address) => GUARDED_TYPES[typeOf(address)]);
+    });
+
+    step("then works with an override per resource, and leaves only what AWS keeps", async () => {
+      const { cloud, project, report, scratch } = world();
+      const before = await stateAddresses(project, "prod");
+      const guarded = before.filter((address) => GUARDED_TYPES[typeOf(address)]);
       const allowed = path.join(scratch, "allowed");
       writeFileSync(allowed, `${guarded.join("\n")}\n`);
       const result = await project.destroy("prod", { environment: { URR_GUARD_ALLOW_FILE: allowed } });
       expect(result.status, result.output.slice(-4000)).toBe(0);
+      report.row("destroy of prod", before.length, result.cost);
       expect(await stateAddresses(project, "prod")).toEqual([]);
       expect(await leftovers(cloud, "urr-prod")).toEqual([]);
       const { Buckets = [] } = await new S3Client(clientSettings(cloud)).send(new ListBucketsCommand());
