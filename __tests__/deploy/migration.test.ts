@@ -84,16 +84,16 @@ describe("an environment that the documented HCL made", () => {
       "module.secrets.random_password.redis_auth",
       "module.msk.aws_security_group.brokers",
     ]);
-    expect(first.output).toContain(
-      "left in AWS because others use it, delete it by hand later: module.elasticache.aws_security_group.redis",
-    );
+    const displaced = "module.elasticache.aws_security_group.redis";
+    expect(first.output).toContain(`terraform state rm '${displaced}'`);
+    const { moved, removed } = JSON.parse(first.stdout) as Moves;
+    expect(moved).toContainEqual({ from: "module.rds.aws_db_instance.main", to: "module.rds.aws_db_instance.primary" });
+    expect(moved).toContainEqual({ from: "module.vpc.aws_subnet.db[1]", to: "module.vpc.aws_subnet.db_c" });
+    expect(removed).toEqual([{ from: "module.rds.aws_db_parameter_group.postgres", lifecycle: { destroy: false } }]);
 
     // What the document says to do about them.
     project.edit("modules/msk/index.ts", "`Kafka brokers of ${prefix}`", '"Managed by Terraform"');
-    const { moved, removed } = JSON.parse((await matchStates()).stdout) as Moves;
-    expect(moved).toContainEqual({ from: "module.rds.aws_db_instance.main", to: "module.rds.aws_db_instance.primary" });
-    expect(moved).toContainEqual({ from: "module.vpc.aws_subnet.db[1]", to: "module.vpc.aws_subnet.db_c" });
-    expect(removed).toEqual([{ from: "module.elasticache.aws_security_group.redis", lifecycle: { destroy: false } }]);
+    await hcl(["state", "rm", displaced]);
     const byHand = { rds: "rds_credentials", redis_auth: "redis_auth_token" };
     for (const [from, to] of Object.entries(byHand))
       moved.push({ from: `module.secrets.random_password.${from}`, to: `module.secrets.random_password.${to}` });

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { match, readResources } from "./match";
+import { match, readResources, withoutKey } from "./match";
 
 const USAGE = `moved: give a state and a plan, both as JSON:
 
@@ -18,7 +18,7 @@ function main(args: readonly string[]): number {
   try {
     const result = match(read(stateFile), read(planFile));
     // A `removed` block names a resource with all its instances.
-    const released = [...new Set(result.released.map((address) => address.replace(/\[[^\]]*\]$/, "")))];
+    const released = [...new Set(result.released.map(withoutKey))];
     const removed = released.map((from) => ({ from, lifecycle: { destroy: false } }));
     process.stdout.write(`${JSON.stringify({ moved: result.moves, removed }, null, 2)}\n`);
     const say = (line: string) => process.stderr.write(`${line}\n`);
@@ -27,6 +27,10 @@ function main(args: readonly string[]): number {
     for (const address of result.onlyInState) say(`only in the state, the next apply destroys it: ${address}`);
     for (const address of result.released)
       say(`only in the state, left in AWS because others use it, delete it by hand later: ${address}`);
+    for (const address of result.displaced)
+      say(
+        `only in the state, but the code has another resource there: terraform state rm '${address}', delete it by hand later`,
+      );
     say(`${result.onlyInPlan.length} resources are new.`);
     for (const address of result.atRisk)
       say(`at risk: ${address} holds data, a secret or an address; give it a place before you apply.`);

@@ -32,9 +32,11 @@ export interface Match {
   readonly onlyInState: readonly string[];
   /**
    * In the state only, but used by what stays, such as an old security group: Terraform would delete it before its users have changed
-   * over, and AWS refuses. They are to be left in AWS (`removed` blocks) and deleted by hand.
+   * over, and AWS refuses. `removed` blocks leave them in AWS, to be deleted by hand.
    */
   readonly released: readonly string[];
+  /** Like `released`, but the code has another resource at that address: only `terraform state rm` leaves these in AWS. */
+  readonly displaced: readonly string[];
   /** Found by name, with a description that AWS never changes: the next apply would replace them under the same name, and AWS refuses. */
   readonly renamed: readonly Renamed[];
   /** In the plan only: the next apply creates them. */
@@ -129,20 +131,28 @@ export function match(state: readonly Resource[], planned: readonly Resource[]):
   }
   const stillUndecided = ambiguous.filter(({ from }) => left.has(from));
   const decided = [...left.values()].filter(({ address }) => !stillUndecided.some(({ from }) => from === address));
-  const isReleased = ({ type }: Resource) => USED_BY_OTHERS.includes(type);
+  const isInUse = ({ type }: Resource) => USED_BY_OTHERS.includes(type);
+  const taken = new Set(planned.map(({ address }) => withoutKey(address)));
+  const isDisplaced = (resource: Resource) => isInUse(resource) && taken.has(withoutKey(resource.address));
   const addressesOf = (resources: readonly Resource[]) => resources.map(({ address }) => address).sort();
   return {
     same: same.sort(),
     moves: moves.sort((a, b) => (a.from < b.from ? -1 : 1)),
     ambiguous: stillUndecided,
-    onlyInState: addressesOf(decided.filter((resource) => !isReleased(resource))),
-    released: addressesOf(decided.filter(isReleased)),
+    onlyInState: addressesOf(decided.filter((resource) => !isInUse(resource))),
+    released: addressesOf(decided.filter((resource) => isInUse(resource) && !isDisplaced(resource))),
+    displaced: addressesOf(decided.filter(isDisplaced)),
     renamed,
     onlyInPlan: [...open.keys()].sort(),
     atRisk: addressesOf(
       [...left.values()].filter(({ type }) => GUARDED_TYPES[type] !== undefined || GENERATED.includes(type)),
     ),
   };
+}
+
+/** The address of a resource with all its instances. */
+export function withoutKey(address: string): string {
+  return address.replace(/\[[^\]]*\]$/, "");
 }
 
 /** The managed resources of a state file, of `terraform show -json` of a state, or of a plan. */

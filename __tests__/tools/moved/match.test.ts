@@ -52,6 +52,7 @@ describe("match", () => {
       ambiguous: [],
       onlyInState: [],
       released: [],
+      displaced: [],
       renamed: [],
       onlyInPlan: ["module.waf.aws_wafv2_web_acl.main"],
       atRisk: [],
@@ -85,9 +86,14 @@ describe("match", () => {
     const group = (name: string, description: string) =>
       resource(`module.rds.aws_security_group.${name}`, { name: `urr-prod-${name}`, description });
     const result = match(
-      [group("rds", "Managed by Terraform"), group("msk-old", "Kafka")],
-      [group("rds", "Databases"), group("msk", "Kafka")],
+      [
+        group("rds", "Managed by Terraform"),
+        group("msk-old", "Kafka"),
+        { ...group("redis", ""), values: { name: "x" } },
+      ],
+      [group("rds", "Databases"), group("msk", "Kafka"), group("redis", "Redis")],
     );
+    expect(result.displaced).toEqual(["module.rds.aws_security_group.redis"]);
     expect(result.released).toEqual(["module.rds.aws_security_group.msk-old"]);
     expect(result.onlyInState).toEqual([]);
     expect(result.renamed).toEqual([
@@ -98,8 +104,8 @@ describe("match", () => {
   it("gives every resource one fate, whatever the order", () => {
     fc.assert(
       fc.property(fc.shuffledSubarray(HCL), fc.shuffledSubarray(OURS), (state, planned) => {
-        const { ambiguous, moves, onlyInPlan, onlyInState, released, same } = match(state, planned);
-        const gone = [...onlyInState, ...released];
+        const { ambiguous, displaced, moves, onlyInPlan, onlyInState, released, same } = match(state, planned);
+        const gone = [...onlyInState, ...released, ...displaced];
         const fates = [...same, ...moves.map(({ from }) => from), ...ambiguous.map(({ from }) => from), ...gone];
         expect(fates.sort()).toEqual(state.map(({ address }) => address).sort());
         expect([...same, ...moves.map(({ to }) => to), ...onlyInPlan].sort()).toEqual(

@@ -15,10 +15,9 @@ resource "aws_db_subnet_group" "main" {
   subnet_ids = var.subnet_ids
 }
 
-resource "aws_db_parameter_group" "main" {
-  name        = "${var.prefix}-postgres16"
-  description = "PostgreSQL settings of ${var.prefix}"
-  family      = "postgres16"
+resource "aws_db_parameter_group" "postgres" {
+  name   = "${var.prefix}-postgres"
+  family = "postgres16"
 }
 
 resource "aws_db_instance" "main" {
@@ -35,7 +34,7 @@ resource "aws_db_instance" "main" {
   password                              = var.password
   db_subnet_group_name                  = aws_db_subnet_group.main.name
   vpc_security_group_ids                = [aws_security_group.rds.id]
-  parameter_group_name                  = aws_db_parameter_group.main.name
+  parameter_group_name                  = aws_db_parameter_group.postgres.name
   backup_retention_period               = 7
   backup_window                         = "03:00-04:00"
   maintenance_window                    = "mon:04:00-mon:05:00"
