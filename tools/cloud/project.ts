@@ -208,6 +208,11 @@ export class Project {
       const end = () => {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
       };
+      // A Ctrl-C reaches this process only: the command ends in order, and with it what it started.
+      const interrupt = () => {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+      };
+      process.once("SIGINT", interrupt);
       kill?.addEventListener("abort", end, { once: true });
       child.once("error", (error) => {
         meter.stop();
@@ -215,6 +220,7 @@ export class Project {
       });
       child.once("close", (status) => {
         kill?.removeEventListener("abort", end);
+        process.removeListener("SIGINT", interrupt);
         resolve({ status: status ?? 1, output: stripVTControlCharacters(output), stdout, cost: meter.stop() });
       });
     });
