@@ -22,6 +22,7 @@ export default defineConfig({
           name: suite,
           include: [`__tests__/${suite}/**/*.test.ts`],
           testTimeout: suite === "deploy" ? DEPLOY_MINUTES * 60_000 : 600_000,
+          globalSetup: suite === "deploy" ? "__tests__/deploy/setup.ts" : [],
           hookTimeout: 600_000,
         },
       })),
