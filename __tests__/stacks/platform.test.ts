@@ -141,7 +141,9 @@ describe.each(["staging", "prod"])("platform stack of %s", (environment) => {
     );
     const charts = (releases as JsonObject[]).filter(({ repository }) => repository !== undefined);
     expect(charts.map(({ chart, repository, version }) => ({ name: chart, repository, version }))).toEqual(
-      expect.arrayContaining(Object.values(CHARTS).map((chart) => ({ ...chart }))),
+      expect.arrayContaining(
+        Object.values(CHARTS).map(({ name, repository, version }) => ({ name, repository, version })),
+      ),
     );
     expect(charts).toHaveLength(Object.keys(CHARTS).length);
     for (const { version } of charts) expect(version).toMatch(/^\d+\.\d+\.\d+$/);

@@ -44,6 +44,8 @@ export function sharedSettings(overlay: Overlay): Readonly<Record<string, string
     SPRING_LIFECYCLE_TIMEOUT_PER_SHUTDOWN_PHASE: `${SHUTDOWN_SECONDS}s`,
     MANAGEMENT_ENDPOINT_HEALTH_PROBES_ENABLED: "true",
     MANAGEMENT_ENDPOINTS_WEB_EXPOSURE_INCLUDE: "health,prometheus",
+    // Dashboards and alerts compute percentiles of buckets. Dashes of a property's name fall away; an underscore would name another.
+    MANAGEMENT_METRICS_DISTRIBUTION_PERCENTILESHISTOGRAM_HTTP_SERVER_REQUESTS: "true",
     MANAGEMENT_TRACING_SAMPLING_PROBABILITY: `${overlay.tracingProbability}`,
     MANAGEMENT_ZIPKIN_TRACING_ENDPOINT: `http://${PLATFORM.zipkinName}.${overlay.monitoringNamespace}.svc.cluster.local:${PLATFORM.zipkinPort}/api/v2/spans`,
     SPRING_DATA_REDIS_PORT: `${STORE_PORTS.redis}`,
