@@ -6,7 +6,7 @@ import type { Chart } from "../../lib/helm";
 import type { Json, JsonObject, RenderedStack } from "../../lib/terraform-modules";
 import { buildApp } from "../../main";
 
-/** A Helm release of a platform stack, as it is synthesized: what is known only after an apply stands in its values as an expression. */
+/** A Helm release of a platform stack, as it is synthesized, with examples in place of what is known only after an apply. */
 export interface PlatformRelease {
   readonly name: string;
   readonly namespace: string;
@@ -45,13 +45,19 @@ function releaseOf(release: JsonObject, { files }: RenderedStack): PlatformRelea
   return {
     name: String(name),
     namespace: String(namespace),
-    values: JSON.parse(String((values as Json[])[0])) as JsonObject,
+    values: JSON.parse(withExamples(String((values as Json[])[0]))) as JsonObject,
     skipCrds: skip_crds === true,
     chart:
       repository === undefined
         ? ownFiles(String(chart), files)
         : { repository: String(repository), name: String(chart), version: String(version) },
   };
+}
+
+function withExamples(values: string): string {
+  return values.replaceAll(/\$\{[^}]+\}/g, (expression) =>
+    expression.includes("endpoint") ? "https://example.com" : "example",
+  );
 }
 
 function ownFiles(chart: string, files: RenderedStack["files"]): ReadonlyMap<string, Buffer> {

@@ -7,10 +7,10 @@ import { moduleFiles } from "../kube/build";
 /** Folder with public charts, each under its name, as `npm run charts -- pull DIR` fills it. */
 export const CHARTS_VARIABLE = "URR_CHARTS";
 
-/** What a Chart.yaml says of itself. */
-interface ChartFile {
+/** What a chart says of itself. */
+interface ChartVersions {
   readonly version: string;
-  readonly appVersion?: string;
+  readonly appVersion: string;
 }
 
 /** Charts whose sources are part of a Go module. */
@@ -38,12 +38,25 @@ const MODULES: Readonly<
 /** Folder of a public chart, or undefined where it cannot be had here. */
 export function chartFolder(name: string): string | undefined {
   const given = process.env[CHARTS_VARIABLE];
-  if (given !== undefined && existsSync(path.join(given, name, "Chart.yaml"))) return path.resolve(given, name);
+  if (given !== undefined && isGiven(name)) return path.resolve(given, name);
   const source = MODULES[name];
   return source && moduleFiles(source.module, source.version, source.folder);
 }
 
-/** What the Chart.yaml in a folder says. */
-export function chartFile(folder: string): ChartFile {
-  return parse(readFileSync(path.join(folder, "Chart.yaml"), "utf8")) as ChartFile;
+/** Versions of the chart that {@link chartFolder} finds. Karpenter's are stamped into its charts when they are published: its tag counts. */
+export function chartVersions(name: string): ChartVersions {
+  const folder = chartFolder(name);
+  if (folder === undefined) throw new Error(`chart ${name} is not in reach`);
+  const source = MODULES[name];
+  if (source?.module.endsWith("/karpenter-provider-aws") && !isGiven(name)) {
+    const version = source.version.slice(1);
+    return { version, appVersion: version };
+  }
+  const { appVersion, version } = parse(readFileSync(path.join(folder, "Chart.yaml"), "utf8")) as ChartVersions;
+  return { version, appVersion: appVersion.replace(/^v/, "") };
+}
+
+function isGiven(name: string): boolean {
+  const given = process.env[CHARTS_VARIABLE];
+  return given !== undefined && existsSync(path.join(given, name, "Chart.yaml"));
 }
