@@ -56,11 +56,11 @@ export class AlarmSet {
   private hasAlarms = false;
 
   /** Adds an alarm. */
-  add(id: string, props: AlarmProps): void {
+  add(id: string, props: AlarmProps): CloudwatchMetricAlarm {
     this.hasAlarms = true;
     const { statistic } = props;
     const topicArns = Lazy.listValue({ produce: () => this.topicArns });
-    new CloudwatchMetricAlarm(this.scope, `cloudwatch_metric_alarm.${id}`, {
+    return new CloudwatchMetricAlarm(this.scope, `cloudwatch_metric_alarm.${id}`, {
       alarmName: physicalName(this.scope, "alarm", props.name),
       alarmDescription: props.description,
       namespace: props.namespace,

@@ -176,6 +176,7 @@ export class CoreModules {
       reservedConcurrentExecutions: environment.waitingRoom.apiReservedConcurrentExecutions,
       counterBatchSize: environment.waitingRoom.counterBatchSize,
       corsAllowedOrigins: environment.corsAllowedOrigins,
+      booking: this.alb,
       bundles,
     });
 

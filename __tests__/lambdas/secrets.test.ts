@@ -139,7 +139,7 @@ describe("token secret", () => {
     let now = 0;
     const ring = new KeyRing(secretsManagerKeys(secrets, "s"), { monotonic: () => now });
     const [key] = await ring.all();
-    const ticket = { eventId: "evt-1", generation: 1, position: 1, requestId: "r".repeat(16), issuedAt: 0 };
+    const ticket = { eventId: "evt-1", generation: 1, place: 1, early: false, requestId: "r".repeat(16), issuedAt: 0 };
     const signed = signTicket(ticket, key);
     const admittedAt = Math.floor(Date.now() / 1000);
     const token = await mintToken({ eventId: "evt-1", generation: 1, subject: "u", requestId: "r", admittedAt }, key);
@@ -173,7 +173,7 @@ describe("tickets", () => {
     const key = signingKey("v1", SECRETS[0] as string);
     const ring = new KeyRing(async () => [key]);
     const signed = signTicket(
-      { eventId: "evt-1", generation: 1, position: 9, requestId: "r".repeat(16), issuedAt: 0 },
+      { eventId: "evt-1", generation: 1, place: 9, early: false, requestId: "r".repeat(16), issuedAt: 0 },
       key,
     );
     for (let at = 0; at < signed.length - 1; at += 1) {

@@ -2,7 +2,7 @@ import { DeleteItemCommand, GetItemCommand, UpdateItemCommand } from "@aws-sdk/c
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { closeEvent, openEvent, pauseEvent, setBypass } from "../../lambdas/shared/control";
-import { rowKey } from "../../lambdas/shared/schema";
+import { rowKey, stripeKey } from "../../lambdas/shared/schema";
 import { KeyRing, signingKey } from "../../lambdas/shared/secrets";
 import { signTicket } from "../../lambdas/shared/tickets";
 import { startTables, type Tables } from "./support/tables";
@@ -90,7 +90,24 @@ describe("assign", () => {
   const leaseSizes = () =>
     tables.calls
       .filter(({ operation }) => operation === "UpdateItem")
-      .map(({ body }) => (body.ExpressionAttributeValues as Record<string, { N: string }>)[":size"]?.N);
+      .flatMap(({ body }) => (body.ExpressionAttributeValues as Record<string, { N: string }>)[":size"]?.N ?? []);
+
+  async function placesOf(stripe: number): Promise<number> {
+    const Key = { eventId: { S: stripeKey(event, stripe) } };
+    const { Item } = await tables.client.send(new GetItemCommand({ TableName: tables.countersTable, Key }));
+    return Number(Item?.nextPosition?.N);
+  }
+
+  async function takenElsewhere(places: number, stripe = 0): Promise<void> {
+    await tables.client.send(
+      new UpdateItemCommand({
+        TableName: tables.countersTable,
+        Key: { eventId: { S: stripeKey(event, stripe) } },
+        UpdateExpression: "ADD nextPosition :places",
+        ExpressionAttributeValues: { ":places": { N: String(places) } },
+      }),
+    );
+  }
 
   it("takes several places at once in the rush of an opening", async () => {
     await open({ stripes: 1, lease: 4 });
@@ -98,6 +115,7 @@ describe("assign", () => {
     tables.forget();
     for (let visitor = 1; visitor <= 9; visitor += 1) {
       await one.assign(event, { requestId: requestIdOf(visitor) });
+      await takenElsewhere(10);
       clock.pass(20);
     }
     expect(leaseSizes()).toEqual(["4", "4", "4"]);
@@ -108,27 +126,42 @@ describe("assign", () => {
     const one = environment();
     tables.forget();
     const requests = Array.from({ length: 40 }, (_, visitor) => one.assign(event, { requestId: requestIdOf(visitor) }));
-    const positions = (await Promise.all(requests)).map(({ body }) => body.position);
+    const positions = (await Promise.all(requests)).map(({ body }) => Number(body.position));
     expect(leaseSizes()).toEqual(["32", "8"]);
     expect(positions.sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
   });
 
-  it("takes one place for a visitor who comes alone later, and more as arrivals come closer together", async () => {
+  it("takes one place for each visitor while the stripes are far from their limit, and several once they are not", async () => {
     await open({ stripes: 1, lease: 4 });
     await environment().assign(event);
     clock.pass(10_000);
     await advance(tables, clock, 500);
     const one = environment();
     tables.forget();
+    for (let visitor = 0; visitor < 4; visitor += 1) {
+      await one.assign(event);
+      clock.pass(100);
+    }
+    // Other environments take thousands within a second.
+    await takenElsewhere(10_000);
+    clock.pass(900);
     await one.assign(event);
-    clock.pass(5_000);
+    clock.pass(100);
     await one.assign(event);
-    clock.pass(300);
-    await one.assign(event);
-    clock.pass(800);
-    await one.assign(event);
-    await one.assign(event);
-    expect(leaseSizes()).toEqual(["1", "1", "2", "1", "4"]);
+    expect(leaseSizes()).toEqual(["1", "1", "1", "1", "1", "4"]);
+  });
+
+  it("takes equally many places from every stripe, whatever the sizes of its leases", async () => {
+    await open({ stripes: 3, lease: 4 });
+    const one = environment();
+    for (let visitor = 0; visitor < 90; visitor += 1) {
+      await one.assign(event);
+      // Leases of four in quick succession, of fewer in between.
+      clock.pass(visitor % 7 < 4 ? 20 : 400);
+    }
+    const counts = await Promise.all([0, 1, 2].map((stripe) => placesOf(stripe)));
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(4);
+    expect(new Set(leaseSizes()).size).toBeGreaterThan(1);
   });
 
   it("writes down the places of a lease that grew old, and gives the next visitor a place behind later arrivals", async () => {
@@ -355,13 +388,21 @@ describe("check", () => {
     ["another request", { requestId: requestIdOf(5) }, 403],
     ["an older generation", { generation: 0 }, 410],
     ["a generation yet to come", { generation: 9 }, 410],
-    ["position 0", { position: 0 }, 401],
-    ["a negative position", { position: -1 }, 401],
-    ["a position that is not a number", { position: Number.NaN }, 401],
-    ["position 2^53", { position: 2 ** 53 }, 401],
+    ["position 0", { place: 0 }, 401],
+    ["a negative position", { place: -1 }, 401],
+    ["a position that is not a number", { place: Number.NaN }, 401],
+    ["position 2^53", { place: 2 ** 53 }, 401],
   ])("fails for a ticket with %s", async (_, change, status) => {
     await open();
-    const ticket = { eventId: event, generation: 1, position: 1, requestId: requestIdOf(1), issuedAt: 0, ...change };
+    const ticket = {
+      eventId: event,
+      generation: 1,
+      place: 1,
+      early: false,
+      requestId: requestIdOf(1),
+      issuedAt: 0,
+      ...change,
+    };
     const reply = await environment().check(event, requestIdOf(1), signTicket(ticket, TIER1_KEY));
     expect(reply.status).toBe(status);
     expect(reply.body.token).toBeUndefined();
@@ -373,7 +414,7 @@ describe("check", () => {
     await one.assign(event);
     clock.pass(10_000);
     await advance(tables, clock, 500);
-    const beyond = { eventId: event, generation: 1, position: 400, requestId: requestIdOf(1), issuedAt: 0 };
+    const beyond = { eventId: event, generation: 1, place: 400, early: false, requestId: requestIdOf(1), issuedAt: 0 };
     clock.pass(2_000);
     const reply = await one.check(event, requestIdOf(1), signTicket(beyond, TIER1_KEY));
     expect(reply.body).toMatchObject({ admitted: false, token: null });
@@ -385,7 +426,7 @@ describe("check", () => {
     await one.assign(event);
     clock.pass(10_000);
     await advance(tables, clock, 500);
-    const forged = { eventId: event, generation: 1, position: 1, requestId: requestIdOf(77), issuedAt: 0 };
+    const forged = { eventId: event, generation: 1, place: 1, early: false, requestId: requestIdOf(77), issuedAt: 0 };
     const reply = await environment().check(event, requestIdOf(77), signTicket(forged, TIER1_KEY));
     expect(reply).toMatchObject({ status: 410, body: { code: "PLACE_GONE" } });
   });
@@ -402,7 +443,7 @@ describe("check", () => {
 
   it("fails for a ticket signed with a token key or a retired key", async () => {
     await open();
-    const ticket = { eventId: event, generation: 1, position: 1, requestId: requestIdOf(1), issuedAt: 0 };
+    const ticket = { eventId: event, generation: 1, place: 1, early: false, requestId: requestIdOf(1), issuedAt: 0 };
     const withTokenKey = signTicket(ticket, { ...TIER1_KEY, ticketKey: TIER1_KEY.secret });
     const withRetired = signTicket(ticket, signingKey("tier1-v0", "retired-secret-retired-secret-retired"));
     expect((await environment().check(event, requestIdOf(1), withTokenKey)).status).toBe(401);
@@ -517,7 +558,7 @@ describe("estimated wait", () => {
         ExpressionAttributeValues: { ":serving": { N: "500" }, ":next": { N: "3000" } },
       }),
     );
-    const ticket = { eventId: event, generation: 1, position: 2341, requestId: requestIdOf(1), issuedAt: 0 };
+    const ticket = { eventId: event, generation: 1, place: 2341, early: false, requestId: requestIdOf(1), issuedAt: 0 };
     const { body } = await one.check(event, requestIdOf(1), signTicket(ticket, TIER1_KEY));
     expect(body).toMatchObject({ position: 2341, ahead: 1841, estimatedWait: 37, nextPoll: 5 });
   });
@@ -532,7 +573,14 @@ describe("estimated wait", () => {
     [9_001, 15],
   ])("asks a visitor with %i ahead to poll again in %i s", async (ahead, nextPoll) => {
     await open();
-    const ticket = { eventId: event, generation: 1, position: ahead, requestId: requestIdOf(1), issuedAt: 0 };
+    const ticket = {
+      eventId: event,
+      generation: 1,
+      place: ahead,
+      early: false,
+      requestId: requestIdOf(1),
+      issuedAt: 0,
+    };
     const { body } = await environment().check(event, requestIdOf(1), signTicket(ticket, TIER1_KEY));
     expect(body).toMatchObject({ ahead, nextPoll });
   });

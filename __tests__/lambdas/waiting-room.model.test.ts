@@ -1,7 +1,9 @@
+import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { closeEvent, eventStatus, openEvent } from "../../lambdas/shared/control";
-import { placesUpTo, positionOf, stripeOf } from "../../lambdas/shared/schema";
+import { earlyPlaceOf, permutation, positionOfPlace } from "../../lambdas/shared/draw";
+import { type EventControl, placesUpTo, positionOf, stripeOf } from "../../lambdas/shared/schema";
 import { advanceTarget, floors, frontier } from "../../lambdas/vwr-counter-advancer/advance";
 import { type FaultKind, startTables, type Tables } from "./support/tables";
 import { ApiEnvironment, advance, Clock, freshEvent, planeOf, requestIdOf } from "./support/waiting-room";
@@ -50,6 +52,8 @@ class World {
   readonly event = freshEvent();
   readonly rooms: ApiEnvironment[];
   readonly positions = new Map<number, number>();
+  /** Those who came before the opening. */
+  readonly early = new Set<number>();
   readonly tickets = new Map<number, string>();
   readonly admitted = new Set<number>();
   readonly left = new Set<number>();
@@ -126,8 +130,17 @@ class World {
     if (reply.status !== 200) {
       return;
     }
-    const { position, admitted, servingCounter, token } = reply.body;
+    const { position, admitted, servingCounter, token, opensIn } = reply.body;
     const known = this.positions.get(one.visitor);
+    if (position === null) {
+      expect([known, admitted, token]).toEqual([undefined, false, null]);
+      if (Number(opensIn) > 0) {
+        this.early.add(one.visitor);
+      }
+      this.tickets.set(one.visitor, reply.body.ticket ?? "");
+      return;
+    }
+    expect(opensIn).toBeNull();
     expect(known ?? position).toBe(position);
     this.positions.set(one.visitor, position);
     expect(admitted).toBe(position <= servingCounter);
@@ -152,15 +165,20 @@ class World {
       }
     }
     this.clock.pass(1_100);
-    for (const [one, position] of this.positions) {
+    for (const [one, ticket] of this.tickets) {
       if (!this.left.has(one) && !this.admitted.has(one)) {
         const room = this.rooms[0] as ApiEnvironment;
-        const reply = await room.check(this.event, requestIdOf(one), this.tickets.get(one));
-        expect([position, reply.status, reply.body.admitted]).toEqual([position, 200, true]);
+        const reply = await room.check(this.event, requestIdOf(one), ticket);
+        expect([one, reply.status, reply.body.admitted]).toEqual([one, 200, true]);
+        expect(this.positions.get(one) ?? reply.body.position).toBe(reply.body.position);
+        this.positions.set(one, Number(reply.body.position));
       }
     }
     const places = [...this.positions.values()];
     expect(new Set(places).size).toBe(places.length);
+    const drawn = [...this.positions].filter(([one]) => this.early.has(one)).map(([, position]) => position);
+    const later = [...this.positions].filter(([one]) => !this.early.has(one)).map(([, position]) => position);
+    expect(Math.max(0, ...drawn)).toBeLessThan(Math.min(Number.POSITIVE_INFINITY, ...later));
   }
 }
 
@@ -169,11 +187,12 @@ describe("arbitrary interleavings of visitors, ticks, clocks and faults", () => 
     const settings = fc.record({
       stripes: fc.constantFrom(1, 2, 5, 8),
       lease: fc.constantFrom(1, 3, 4),
+      opensIn: fc.constantFrom(undefined, undefined, 12, 45),
       seed: fc.nat(),
     });
     const steps = fc.array(fc.array(step, { minLength: 1, maxLength: 6 }), { minLength: 5, maxLength: 25 });
     await fc.assert(
-      fc.asyncProperty(settings, steps, async ({ stripes, lease, seed }, batches) => {
+      fc.asyncProperty(settings, steps, async ({ stripes, lease, opensIn, seed }, batches) => {
         tables.forget();
         let state = seed;
         const random = () => {
@@ -181,16 +200,73 @@ describe("arbitrary interleavings of visitors, ticks, clocks and faults", () => 
           return state / 2_147_483_648;
         };
         const world = new World(random);
-        await openEvent(planeOf(tables, world.clock), world.event, { stripes, lease });
+        const opensAt = opensIn === undefined ? {} : { opensAt: Math.floor(world.clock.now() / 1000) + opensIn };
+        await openEvent(planeOf(tables, world.clock), world.event, { stripes, lease, ...opensAt });
         for (const batch of batches) {
           await world.together(batch);
         }
         await world.finish();
         await closeEvent(planeOf(tables, world.clock), world.event);
       }),
-      { numRuns: 25, endOnFailure: true },
+      { numRuns: 30, endOnFailure: true },
     );
   }, 300_000);
+});
+
+describe("drawing lots", () => {
+  const seed = fc.stringMatching(/^[0-9a-f]{32}$/);
+
+  it("gives every early place a position of its own, from the first on, and finds the place of every position", () => {
+    const counts = fc.array(fc.nat(40), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(seed, counts, (own, handedOut) => {
+        const stripes = handedOut.length;
+        const draw = { seed: own, counts: handedOut };
+        const control = { stripes, draw, opensAt: 1 } as unknown as EventControl;
+        const places = handedOut.flatMap((count, stripe) =>
+          Array.from({ length: count }, (_, index) => positionOf(stripe, index, stripes)),
+        );
+        const positions = places.map((place) => Number(positionOfPlace(control, { place, early: true })));
+        expect([...positions].sort((a, b) => a - b)).toEqual(places.map((_, index) => index + 1));
+        expect(positions.map((position) => earlyPlaceOf(draw, position))).toEqual(places);
+        // Who came later stands behind all of them, in order.
+        expect(positionOfPlace(control, { place: 1, early: false })).toBe(places.length + 1);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("permutes sizes up to 2^40 and back", () => {
+    fc.assert(
+      fc.property(
+        seed,
+        fc.integer({ min: 1, max: 2 ** 40 }),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        (own, size, at) => {
+          const value = Math.floor(at * size);
+          const { backward, forward } = permutation(own, size);
+          expect(forward(value)).toBeLessThan(size);
+          expect(backward(forward(value))).toBe(value);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  it("favours nobody: early arrivals are as likely among the first as late ones", () => {
+    const size = 1_000;
+    const tenth = size / 10;
+    let firstComers = 0;
+    for (let draw = 0; draw < 200; draw += 1) {
+      const { forward } = permutation(createHash("md5").update(String(draw)).digest("hex"), size);
+      for (let rank = 0; rank < tenth; rank += 10) {
+        firstComers += forward(rank) < tenth ? 1 : 0;
+      }
+    }
+    // 2,000 draws with probability 0.1: mean 200, standard deviation 13.4.
+    expect(firstComers).toBeGreaterThan(200 - 5 * 13.4);
+    expect(firstComers).toBeLessThan(200 + 5 * 13.4);
+  });
 });
 
 describe("stripes", () => {

@@ -149,8 +149,11 @@ describe.each([PROD, STAGING])("the waiting room's functions of $prefix", (envir
     ["vwr-counter-advancer", "vwr-counter-advancer"],
   ])("may do exactly what the commands in the sources of %s ask for", (name) => {
     const statements = statementsOfRole(stack, roleOf(stack, functionOf(stack, name)));
-    const granted = statements.flatMap(({ actions }) => actions).filter((action) => action.startsWith("dynamodb:"));
-    expect([...new Set(granted)].sort()).toEqual(commandsOf(name).map((command) => `dynamodb:${command}`));
+    const granted = statements
+      .flatMap(({ actions }) => actions)
+      .filter((action) => /^(dynamodb|cloudwatch):|^secretsmanager:Get/.test(action))
+      .map((action) => action.split(":")[1]);
+    expect([...new Set(granted)].sort()).toEqual(commandsOf(name));
   });
 
   it("lets the API read the tier-1 secret, and neither function any other", () => {
@@ -210,7 +213,37 @@ describe.each([PROD, STAGING])("the waiting room's functions of $prefix", (envir
       "vwr-counter-advancer-duration": alarm("Duration", "> 65000"),
       "vwr-counter-advancer-throttles": alarm("Throttles", "> 0", 300, "Sum"),
       "vwr-counter-advancer-missing": alarm("Invocations", "< 1", 120, "Sum", "breaching"),
+      "vwr-booking-slow": { ...alarm("TargetResponseTime", "> 2", 60), statistic: null },
+      "vwr-booking-failing": alarm("HTTPCode_Target_5XX_Count", "> 30", 60, "Sum"),
+      "vwr-booking-unreachable": alarm("HTTPCode_ELB_5XX_Count", "> 30", 60, "Sum"),
+      "vwr-booking-busy": alarm("TicketServiceBusy", "> 10", 60, "Sum"),
     });
+  });
+
+  it("lets the advancer see the booking API's alarms by name, and no other alarm", () => {
+    const alarms = stack
+      .find({ module: MODULE, type: "aws_cloudwatch_metric_alarm" })
+      .filter((alarm) => String(stack.resolve(alarm, "alarm_name")).includes("-vwr-booking-"));
+    const readable = statementsOfRole(stack, roleOf(stack, advancer))
+      .filter(({ actions }) => actions.includes("cloudwatch:DescribeAlarms"))
+      .flatMap(({ resources }) => resources.flatMap((resource) => stack.addressesIn(resource)));
+    expect(readable.sort()).toEqual(alarms.map(({ address }) => address).sort());
+    expect(stack.references(advancer, "environment.variables.SATURATION_ALARMS").sort()).toEqual(readable);
+    expectNoGrant(stack, roleOf(stack, api), "cloudwatch:DescribeAlarms", alarms[0] as Resource);
+  });
+
+  it("alarms on the worker's own metric under the name by which the worker reports it", () => {
+    const busy = stack.one({
+      module: MODULE,
+      type: "aws_cloudwatch_metric_alarm",
+      where: { metric_name: "TicketServiceBusy" },
+    });
+    const worker = stack.one({ module: "lambda-worker", type: "aws_lambda_function" });
+    const variables = stack.resolve(worker, "environment.variables") as Record<string, string>;
+    expect(stack.resolve(busy, "namespace")).toBe(variables.POWERTOOLS_METRICS_NAMESPACE);
+    expect(stack.resolve(busy, "dimensions")).toEqual({ service: variables.POWERTOOLS_SERVICE_NAME });
+    const source = readFileSync(join(import.meta.dirname, "../../lambdas/ticket-worker/handler.ts"), "utf8");
+    expect(source).toContain('count("TicketServiceBusy")');
   });
 });
 
@@ -248,7 +281,7 @@ describe("LambdaVwr", () => {
   });
 });
 
-/** DynamoDB operations that the sources of a function send, its shared files included, sorted. */
+/** Operations of AWS that the sources of a function send, its shared files included, sorted. */
 function commandsOf(name: string): string[] {
   const seen = new Set<string>();
   const commands = new Set<string>();
@@ -260,5 +293,5 @@ function commandsOf(name: string): string[] {
     for (const [, path] of text.matchAll(/from "(\.[^"]+)"/g)) visit(`${join(dirname(file), path ?? "")}.ts`);
   };
   visit(join(import.meta.dirname, "../../lambdas", name, "index.ts"));
-  return [...commands].filter((command) => command !== "GetSecretValue").sort();
+  return [...commands].sort();
 }

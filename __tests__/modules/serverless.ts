@@ -69,6 +69,7 @@ export function buildServerless(stack: TestStack, environment: typeof PROD, over
     reservedConcurrentExecutions: environment.vwrConcurrency,
     counterBatchSize: environment.batch,
     corsAllowedOrigins: ["https://urr.guru", "https://www.urr.guru"],
+    booking: { albArnSuffix: "app/urr-alb/0123456789abcdef" },
     bundles: { "vwr-api": bundleOf("vwr-api"), "vwr-counter-advancer": bundleOf("vwr-counter-advancer") },
     ...overrides.vwr,
   });

@@ -17,7 +17,12 @@ export function createDynamoClient(): DynamoDBClient {
  * is the allocator's decision, not the SDK's.
  */
 export function createSingleAttemptDynamoClient(): DynamoDBClient {
-  return new DynamoDBClient({ maxAttempts: 1, requestHandler: handlerOptions() });
+  return new DynamoDBClient(singleAttempt());
+}
+
+/** Settings of a client that gives up in time and never tries again by itself. */
+export function singleAttempt() {
+  return { maxAttempts: 1, requestHandler: handlerOptions() };
 }
 
 function handlerOptions() {

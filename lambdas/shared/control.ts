@@ -9,8 +9,10 @@ import {
 import { PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { serializeActiveEvents } from "./active-events";
 import { isConditionFailed } from "./clients";
+import { awaitsDraw, earlyPositions } from "./draw";
 import {
   bool,
+  cutPressure,
   DEFAULT_LEASE,
   DEFAULT_STRIPES,
   type EventControl,
@@ -22,7 +24,9 @@ import {
   parseCountersKey,
   parseEventId,
   positionOf,
+  ROW_TTL_SECONDS,
   s,
+  stripeItem,
   stripeKey,
   TICK_SECONDS,
   toControl,
@@ -67,9 +71,16 @@ export interface OpenOptions {
   readonly lease?: number;
   /** Opens an event anew that is open already, which voids the tickets and tokens of all who wait. @default false */
   readonly again?: boolean;
+  /**
+   * Seconds since 1970 at which the sale opens. Who comes before it draws lots for a position when it has come, whoever comes
+   * later stands behind them. @default now, and everybody in order of arrival
+   */
+  readonly opensAt?: number;
 }
 
 const MAX_BATCH = 100_000;
+/** Longest time for which visitors may come before the opening, seconds: half the life of their rows. */
+const MAX_EARLY_SECONDS = ROW_TTL_SECONDS / 2;
 
 /**
  * Opens the event with a new generation: everything handed out before is void. The event is closed to newcomers for the
@@ -84,6 +95,11 @@ export async function openEvent(
   const stripes = inRange("stripes", options.stripes ?? DEFAULT_STRIPES, 1, MAX_STRIPES);
   const lease = inRange("lease", options.lease ?? DEFAULT_LEASE, 1, MAX_LEASE);
   const batchSize = options.batchSize === undefined ? undefined : inRange("batchSize", options.batchSize, 1, MAX_BATCH);
+  const nowSeconds = Math.floor((plane.nowMs?.() ?? Date.now()) / 1000);
+  const { opensAt } = options;
+  if (opensAt !== undefined) {
+    inRange("opensAt", opensAt, nowSeconds + 1, nowSeconds + MAX_EARLY_SECONDS);
+  }
   const raw = await readItem(plane, eventId);
   const before = toControl(raw);
   if (before?.isActive && options.again !== true) {
@@ -98,8 +114,9 @@ export async function openEvent(
   // the others decides between two who open at once, and a stripe in use is never set back.
   try {
     await prepareStripe(plane, eventId, 0, generation);
+    const items = opensAt === undefined ? stripes : 2 * stripes;
     await Promise.all(
-      Array.from({ length: stripes - 1 }, (_, index) => prepareStripe(plane, eventId, index + 1, generation)),
+      Array.from({ length: items - 1 }, (_, index) => prepareStripe(plane, eventId, index + 1, generation)),
     );
   } catch (error) {
     throw changedMeanwhile(error, eventId);
@@ -118,6 +135,7 @@ export async function openEvent(
     draining: bool(false),
     bypass: bool(false),
     ...(batchSize === undefined ? {} : { batchSize: n(batchSize) }),
+    ...(opensAt === undefined ? {} : { opensAt: n(opensAt) }),
     ...(raw?.ceiling === undefined ? {} : { ceiling: raw.ceiling }),
   };
   try {
@@ -180,8 +198,8 @@ export async function setBypass(plane: ControlPlane, eventId: string, on: boolea
 }
 
 /**
- * The booking API is saturated: halves what may come in per tick. The advancer gives a tenth of the full rate back with
- * every tick in which this was not called (additive increase, multiplicative decrease).
+ * The booking API is saturated: halves what may come in per tick, at once. What follows is as if the advancer had seen it
+ * itself, see {@link nextPressure}.
  */
 export async function reportSaturation(
   plane: ControlPlane,
@@ -189,14 +207,17 @@ export async function reportSaturation(
   defaultBatch: number,
 ): Promise<EventControl> {
   const control = await readControl(plane, eventId);
-  const pressure = Math.max(1, Math.floor(limitPerTick(control, defaultBatch) / 2));
-  return change(plane, eventId, "SET pressure = :pressure", { ":pressure": n(pressure) }, "active");
+  const { pressure, pressureTick } = cutPressure(control, defaultBatch, currentTick(plane));
+  const values = { ":pressure": n(pressure), ":pressureTick": n(pressureTick) };
+  return change(plane, eventId, "SET pressure = :pressure, pressureTick = :pressureTick", values, "active");
 }
 
 /** Live numbers of one event. */
 export interface EventStatus extends EventControl {
-  /** Highest position handed out, read from the stripes. */
+  /** Highest position handed out, read from the stripes; before the opening, the number of those who came. */
   readonly handedOut: number;
+  /** Seconds until the opening; null once the lots are drawn, and for an event without. */
+  readonly opensIn: number | null;
   readonly waiting: number;
   /** Visitors per tick that apply now. */
   readonly limit: number;
@@ -210,9 +231,11 @@ export async function eventStatus(plane: ControlPlane, eventId: string, defaultB
   const handedOut = await readFrontier(plane, control);
   const waiting = control.isActive ? Math.max(0, handedOut - control.servingCounter) : 0;
   const limit = control.paused ? 0 : limitPerTick(control, defaultBatch);
+  const now = Math.floor((plane.nowMs?.() ?? Date.now()) / 1000);
+  const opensIn = awaitsDraw(control) ? Math.max(0, (control.opensAt as number) - now) : null;
   const rate = Math.min(limit / TICK_SECONDS, control.ratePerSecond ?? Number.POSITIVE_INFINITY);
-  const secondsToDrain = waiting === 0 ? 0 : rate > 0 ? Math.ceil(waiting / rate) : null;
-  return { ...control, handedOut, waiting, limit, secondsToDrain };
+  const secondsToDrain = waiting === 0 ? 0 : rate > 0 ? Math.ceil(waiting / rate) + (opensIn ?? 0) : null;
+  return { ...control, handedOut, opensIn, waiting, limit, secondsToDrain };
 }
 
 /** Every event that was ever opened, in order of its id. */
@@ -335,14 +358,18 @@ async function highestStripeGeneration(plane: ControlPlane, eventId: string): Pr
 
 async function readFrontier(plane: ControlPlane, control: EventControl): Promise<number> {
   const { eventId, stripes, generation } = control;
-  const tops = await Promise.all(
-    Array.from({ length: stripes }, async (_, stripe) => {
-      const item = await readItem(plane, stripeKey(eventId, stripe));
-      const taken = item !== undefined && toStripe(item).generation === generation ? toStripe(item).nextPosition : 0;
-      return taken === 0 ? 0 : positionOf(stripe, taken - 1, stripes);
-    }),
-  );
-  return Math.max(0, ...tops);
+  const counts = (early: boolean) =>
+    Promise.all(
+      Array.from({ length: stripes }, async (_, stripe) => {
+        const item = await readItem(plane, stripeKey(eventId, stripeItem(stripe, stripes, early)));
+        return item !== undefined && toStripe(item).generation === generation ? toStripe(item).nextPosition : 0;
+      }),
+    );
+  const tops = (await counts(false)).map((count, stripe) => (count === 0 ? 0 : positionOf(stripe, count - 1, stripes)));
+  const early = awaitsDraw(control)
+    ? (await counts(true)).reduce((sum, count) => sum + count, 0)
+    : earlyPositions(control);
+  return early + Math.max(0, ...tops);
 }
 
 function validEventId(raw: string): string {

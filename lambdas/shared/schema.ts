@@ -6,7 +6,8 @@ import type { AttributeValue } from "@aws-sdk/client-dynamodb";
  * hash key values carry a suffix where one key would be written more often than DynamoDB allows (1,000 units/s):
  *
  * counters   evt-1         EventControl: what the operator and the advancer decide about the event
- * counters   evt-1#05      StripeItem: how many places stripe 5 has handed out
+ * counters   evt-1#05      StripeItem: how many places stripe 5 has handed out; stripes beyond the event's number belong to
+ *                          those who come before the opening
  * positions  evt-1#41      VisitorRow, range key the visitor's requestId
  * positions  evt-1#05#g3   ReclaimedRow: places of stripe 5 in generation 3 that nobody holds, in order of the range key
  *
@@ -59,10 +60,24 @@ export interface EventControl {
   readonly batchSize?: number;
   /** Operator's upper limit per tick for whatever else sets the rate. */
   readonly ceiling?: number;
-  /** Present limit per tick while the booking API is saturated; recovers by itself, see {@link recoveredPressure}. */
+  /** Present limit per tick after the booking API was saturated; recovers by itself, see {@link nextPressure}. */
   readonly pressure?: number;
+  /** Tick of the last cut of {@link pressure}. */
+  readonly pressureTick?: number;
+  /** Seconds since 1970 of the opening, for an event whose visitors may come before it: they draw lots for their positions. */
+  readonly opensAt?: number;
+  /** Outcome of drawing lots; undefined before it, and for an event without. */
+  readonly draw?: Draw;
   /** Visitors let in per second, measured over the ticks in which the queue did not run dry. */
   readonly ratePerSecond?: number;
+}
+
+/** What fixes the positions of all who came before the opening. */
+export interface Draw {
+  /** 32 hexadecimal digits, made when the lots were drawn: until then nobody can know what they will be. */
+  readonly seed: string;
+  /** How many places each of the early stripes had handed out; none came afterwards. */
+  readonly counts: readonly number[];
 }
 
 /** One of an event's stripes in the counters table. */
@@ -73,11 +88,29 @@ export interface StripeItem {
   readonly nextPosition: number;
 }
 
+/**
+ * A visitor's place: what the allocator hands out and never changes. Without early visitors the place is the position; with
+ * them the position follows from the draw, see {@link positionOfPlace}.
+ */
+export interface Place {
+  readonly place: number;
+  /** Whether it was taken before the opening. */
+  readonly early: boolean;
+}
+
+/** The stripes that hand out one kind of places of an event, and what is known of them. */
+export interface Line extends Pick<EventControl, "eventId" | "generation" | "stripes" | "lease"> {
+  readonly early: boolean;
+  /** Places up to and including this one are served already: newcomers get later ones. */
+  readonly served: number;
+  /** Whether arrivals are to be expected at the pace of an opening, because nobody was counted yet. */
+  readonly rush: boolean;
+}
+
 /** What a visitor holds in the positions table. `place`, because `position` would put the row in the index. */
-export interface VisitorRow {
+export interface VisitorRow extends Place {
   readonly requestId: string;
   readonly generation: number;
-  readonly place: number;
   /** Identity given at assign; never changed afterwards. */
   readonly identity?: string;
   /** Seconds since 1970 of the first admission; fixes `iat` and `exp` of every token for this row. */
@@ -126,6 +159,11 @@ const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
 export function stripeKey(eventId: string, stripe: number): string {
   return `${eventId}#${twoDigits(stripe)}`;
+}
+
+/** Number of the item that counts for this stripe of a line. */
+export function stripeItem(stripe: number, stripes: number, early: boolean): number {
+  return early ? stripes + stripe : stripe;
 }
 
 export function rowKey(eventId: string, requestId: string): string {
@@ -191,7 +229,7 @@ export function toControl(item: Item | undefined): EventControl | undefined {
   if (!sound) {
     return undefined;
   }
-  const optional = (name: "batchSize" | "ceiling" | "pressure" | "ratePerSecond") => {
+  const optional = (name: "batchSize" | "ceiling" | "pressure" | "pressureTick" | "opensAt" | "ratePerSecond") => {
     const value = numberIn(item, name);
     return value !== undefined && Number.isFinite(value) && value >= 0 ? { [name]: value } : {};
   };
@@ -211,8 +249,17 @@ export function toControl(item: Item | undefined): EventControl | undefined {
     ...optional("batchSize"),
     ...optional("ceiling"),
     ...optional("pressure"),
+    ...optional("pressureTick"),
+    ...optional("opensAt"),
     ...optional("ratePerSecond"),
+    ...toDraw(item),
   };
+}
+
+function toDraw(item: Item): { draw?: Draw } {
+  const seed = item.drawSeed?.S;
+  const counts = item.drawCounts?.L?.map((count) => Number(count.N));
+  return seed === undefined || counts === undefined ? {} : { draw: { seed, counts } };
 }
 
 export function toStripe(item: Item): StripeItem {
@@ -239,6 +286,7 @@ export function toVisitorRow(item: Item | undefined): VisitorRow | undefined {
     requestId,
     generation,
     place,
+    early: item.early?.BOOL ?? false,
     left: item.left?.BOOL ?? false,
     ...(item.identity?.S === undefined ? {} : { identity: item.identity.S }),
     ...(admittedAt === undefined ? {} : { admittedAt }),
@@ -255,15 +303,49 @@ export function limitPerTick(control: EventControl, defaultBatch: number): numbe
   return Math.max(0, Math.floor(Math.min(...limits.filter((limit) => limit !== undefined))));
 }
 
-/** Share of the undisturbed rate that one tick without a report of saturation gives back. */
+/** Share of the undisturbed rate that one tick without saturation gives back. */
 const RECOVERY_PER_TICK = 0.1;
+/**
+ * Ticks between two cuts: alarms on the load balancer's metrics look at a minute, so a cut shows no sooner, and cutting on would
+ * answer the same minute several times.
+ */
+export const SETTLE_TICKS = 6;
 
-/** The pressure one tick later: a tenth of the undisturbed rate back per tick, gone when it no longer limits. */
-export function recoveredPressure(control: EventControl, defaultBatch: number): number | undefined {
-  if (control.pressure === undefined) {
+/** What is known of the booking API: `unknown` while its alarms cannot be read. */
+export type BookingHealth = "healthy" | "saturated" | "unknown";
+
+/** The limit while the booking API is saturated, and the tick of the last cut; nothing where it limits no longer. */
+export interface Pressure {
+  readonly pressure: number;
+  readonly pressureTick: number;
+}
+
+/** Half of what may come in now, at least one visitor per tick. */
+export function cutPressure(control: EventControl, defaultBatch: number, tick: number): Pressure {
+  return { pressure: Math.max(1, Math.floor(limitPerTick(control, defaultBatch) / 2)), pressureTick: tick };
+}
+
+/**
+ * The pressure one tick later (additive increase, multiplicative decrease): halved while the booking API is saturated and the
+ * last cut had its time to show, held until then and while nothing is known, else a tenth of the undisturbed rate given back.
+ */
+export function nextPressure(
+  control: EventControl,
+  defaultBatch: number,
+  health: BookingHealth,
+  tick: number,
+): Pressure | undefined {
+  const { pressure, pressureTick = tick - SETTLE_TICKS } = control;
+  if (health === "saturated" && (pressure === undefined || tick - pressureTick >= SETTLE_TICKS)) {
+    return cutPressure(control, defaultBatch, tick);
+  }
+  if (pressure === undefined) {
     return undefined;
   }
+  if (health !== "healthy" || tick === pressureTick) {
+    return { pressure, pressureTick };
+  }
   const full = Math.min(control.batchSize ?? defaultBatch, control.ceiling ?? Number.POSITIVE_INFINITY);
-  const next = control.pressure + Math.max(1, full * RECOVERY_PER_TICK);
-  return next >= full ? undefined : next;
+  const next = pressure + Math.max(1, full * RECOVERY_PER_TICK);
+  return next >= full ? undefined : { pressure: next, pressureTick };
 }

@@ -114,6 +114,10 @@ async function deliver(options: WorkerOptions, record: SQSRecord, context: Worke
     if (outcome.ok) {
       return;
     }
+    if (outcome.busy) {
+      // The waiting room's advancer lowers its rate by an alarm on this.
+      options.telemetry.count("TicketServiceBusy");
+    }
     if (!outcome.retry || attempt > 1) {
       throw new Error(`${ticketEvent.action}: ticket-service ${outcome.reason}`);
     }
@@ -121,7 +125,15 @@ async function deliver(options: WorkerOptions, record: SQSRecord, context: Worke
   }
 }
 
-type CallOutcome = { readonly ok: true } | { readonly ok: false; readonly retry: boolean; readonly reason: string };
+type CallOutcome =
+  | { readonly ok: true }
+  | {
+      readonly ok: false;
+      readonly retry: boolean;
+      /** Turned away for load. */
+      readonly busy: boolean;
+      readonly reason: string;
+    };
 
 async function call(
   send: typeof fetch,
@@ -148,14 +160,15 @@ async function call(
     if (response.ok || response.status === 409) {
       return { ok: true };
     }
-    const retry = response.status === 429 || response.status === 502 || response.status === 503;
-    return { ok: false, retry, reason: `answered ${response.status}` };
+    const busy = response.status === 429 || response.status === 503;
+    return { ok: false, retry: busy || response.status === 502, busy, reason: `answered ${response.status}` };
   } catch (error) {
     const { name, message, cause } = error as Error;
     // A timeout has used up the call's share of the time; a refused connection has not.
     return {
       ok: false,
       retry: name !== "TimeoutError",
+      busy: false,
       reason: `did not answer: ${(cause as Error)?.message ?? message}`,
     };
   }

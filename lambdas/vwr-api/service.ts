@@ -1,18 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { type DynamoDBClient, GetItemCommand, PutItemCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
-import { type Allocator, reclaimedItem, StaleGenerationError } from "../shared/allocator";
+import { type Allocator, reclaimedItem, StaleGenerationError, singlePlace } from "../shared/allocator";
 import { isConditionFailed } from "../shared/clients";
 import type { ControlCache } from "../shared/controls";
+import { awaitsDraw, lineAt, positionOfPlace } from "../shared/draw";
 import {
   bool,
   type EventControl,
   type Item,
   limitPerTick,
   n,
+  type Place,
   ROW_TTL_SECONDS,
   rowKey,
   s,
-  stripeOf,
   TICK_SECONDS,
   TOKEN_TTL_SECONDS,
   toVisitorRow,
@@ -26,10 +27,11 @@ import { mintToken } from "../shared/tokens";
 export interface PlaceAnswer {
   readonly eventId: string;
   readonly requestId: string;
-  /** 0 for a visitor who never had to queue. */
-  readonly position: number;
+  /** 0 for a visitor who never had to queue; null until those who came before the opening have drawn lots. */
+  readonly position: number | null;
   readonly servingCounter: number;
-  readonly ahead: number;
+  /** Null as long as there is no position. */
+  readonly ahead: number | null;
   readonly totalInQueue: number;
   /** Seconds, from the measured rate; null while the queue stands still. */
   readonly estimatedWait: number | null;
@@ -37,6 +39,8 @@ export interface PlaceAnswer {
   readonly nextPoll: number;
   readonly admitted: boolean;
   readonly paused: boolean;
+  /** Seconds until the opening, 0 while the lots are being drawn; null once there is a position. */
+  readonly opensIn: number | null;
   /** `urr-vwr-token`, once admitted. */
   readonly token: string | null;
   /** Seconds for which the token is still good. */
@@ -49,6 +53,8 @@ export interface StatusAnswer {
   readonly eventId: string;
   readonly isActive: boolean;
   readonly paused: boolean;
+  /** Seconds until the opening; null where the event is open. */
+  readonly opensIn: number | null;
   readonly servingCounter: number;
   readonly nextPosition: number;
   readonly totalInQueue: number;
@@ -147,11 +153,12 @@ export class WaitingRoom {
         "The queue was opened anew after this place was given. Please queue again.",
       );
     }
-    if (letsEverybodyIn(control) || held.position <= control.servingCounter) {
-      return this.admit(control, requestId, held.position);
+    const position = positionOfPlace(control, held);
+    if (letsEverybodyIn(control) || isServed(control, position)) {
+      return this.admit(control, requestId, held, position ?? 0);
     }
-    const ticket = held.ticket ?? (await this.newTicket(control, requestId, held.position));
-    return this.waiting(control, requestId, held.position, ticket);
+    const ticket = held.ticket ?? (await this.newTicket(control, requestId, held));
+    return this.waiting(control, requestId, position, ticket);
   }
 
   /** The event as anybody may see it. An event that has no queue is one nobody waits for. */
@@ -160,14 +167,16 @@ export class WaitingRoom {
     if (control === undefined || letsEverybodyIn(control)) {
       const servingCounter = control?.servingCounter ?? 0;
       const nextPosition = control?.nextPosition ?? 0;
-      const idle = { isActive: false, paused: false, totalInQueue: 0, estimatedWait: 0, nextPoll: 15 };
+      const idle = { isActive: false, paused: false, opensIn: null, totalInQueue: 0, estimatedWait: 0, nextPoll: 15 };
       return { eventId, ...idle, servingCounter, nextPosition };
     }
     const { servingCounter, nextPosition, paused } = control;
+    const opensIn = this.opensIn(control);
     const totalInQueue = Math.max(0, nextPosition - servingCounter);
-    const estimatedWait = this.estimatedWait(control, totalInQueue + 1);
-    const nextPoll = this.nextPoll(control, totalInQueue);
-    return { eventId, isActive: true, paused, servingCounter, nextPosition, totalInQueue, estimatedWait, nextPoll };
+    const estimatedWait = opensIn === null ? this.estimatedWait(control, totalInQueue + 1) : null;
+    const nextPoll = opensIn === null ? this.nextPoll(control, totalInQueue) : pollBeforeOpening(opensIn);
+    const queue = { servingCounter, nextPosition, totalInQueue, estimatedWait, nextPoll };
+    return { eventId, isActive: true, paused, opensIn, ...queue };
   }
 
   /** Gives up the visitor's place, so that the advancer does not spend its rate on it. */
@@ -195,19 +204,17 @@ export class WaitingRoom {
       }
       throw error;
     }
-    const { stripes, generation } = control;
-    const stripe = stripeOf(held.position, stripes);
-    const next = (held.position - 1 - stripe) / stripes;
-    const places = { eventId, generation, stripe, stripes, next, end: next + 1 };
-    await client.send(new PutItemCommand(reclaimedItem(positionsTable, places, this.nowSeconds())));
+    const given = singlePlace({ ...control, early: held.early }, held.place);
+    await client.send(new PutItemCommand(reclaimedItem(positionsTable, given, this.nowSeconds())));
   }
 
   private async place(control: EventControl, requestId: string, identity: string | undefined): Promise<PlaceAnswer> {
     const { allocator } = this.options;
-    const position = await allocator.take(control);
-    const row = await this.writeRow(control, requestId, identity, position);
-    if (row.place !== position) {
-      allocator.giveBack(control, position);
+    const line = lineAt(control, this.nowSeconds());
+    const place = await allocator.take(line);
+    const row = await this.writeRow(control, requestId, identity, { place, early: line.early });
+    if (row.place !== place || row.early !== line.early) {
+      allocator.giveBack(line, place);
     }
     if (row.identity !== identity && identity !== undefined) {
       throw new Refused(
@@ -219,10 +226,11 @@ export class WaitingRoom {
     if (row.left) {
       throw new Refused(410, "PLACE_LEFT", "This place was given up. Please queue again with a new request.");
     }
-    if (row.place <= control.servingCounter) {
-      return this.admit(control, requestId, row.place);
+    const position = positionOfPlace(control, row);
+    if (isServed(control, position)) {
+      return this.admit(control, requestId, row, position);
     }
-    return this.waiting(control, requestId, row.place, await this.newTicket(control, requestId, row.place));
+    return this.waiting(control, requestId, position, await this.newTicket(control, requestId, row));
   }
 
   /** Stores the visitor's place unless this request already has one in this generation, and returns what is stored. */
@@ -230,14 +238,15 @@ export class WaitingRoom {
     control: EventControl,
     requestId: string,
     identity: string | undefined,
-    position: number,
+    { early, place }: Place,
   ): Promise<VisitorRow> {
     const { client, positionsTable } = this.options;
     const now = this.nowSeconds();
     const key = { eventId: s(rowKey(control.eventId, requestId)), requestId: s(requestId) };
     const item: Item = {
       ...key,
-      place: n(position),
+      place: n(place),
+      ...(early && { early: bool(true) }),
       generation: n(control.generation),
       ttl: n(now + ROW_TTL_SECONDS),
       ...(identity === undefined ? {} : { identity: s(identity) }),
@@ -270,7 +279,7 @@ export class WaitingRoom {
     eventId: string,
     requestId: string,
     ticketText: string | undefined,
-  ): Promise<{ generation: number; position: number; ticket?: string }> {
+  ): Promise<Place & { generation: number; ticket?: string }> {
     if (ticketText !== undefined) {
       const ticket = await verifyTicket(ticketText, this.options.keys);
       if (ticket === undefined) {
@@ -279,7 +288,8 @@ export class WaitingRoom {
       if (ticket.eventId !== eventId || ticket.requestId !== requestId) {
         throw new Refused(403, "TICKET_MISMATCH", "The ticket belongs to another event or request.");
       }
-      return { generation: ticket.generation, position: ticket.position, ticket: ticketText };
+      const { early, generation, place } = ticket;
+      return { generation, place, early, ticket: ticketText };
     }
     const { Item } = await this.options.client.send(
       new GetItemCommand({
@@ -292,14 +302,19 @@ export class WaitingRoom {
     if (row === undefined) {
       throw new Refused(404, "REQUEST_UNKNOWN", "No place is known for this request. Please queue first.");
     }
-    return { generation: row.generation, position: row.place };
+    return row;
   }
 
   /**
    * The first admission writes its time, and every later one reads it: a visitor whose answer got lost, or who shares the
    * ticket, gets the same token again and none after it has expired.
    */
-  private async admit(control: EventControl, requestId: string, position: number): Promise<PlaceAnswer> {
+  private async admit(
+    control: EventControl,
+    requestId: string,
+    { early, place }: Place,
+    position: number,
+  ): Promise<PlaceAnswer> {
     const { client, positionsTable } = this.options;
     const now = this.nowSeconds();
     let row: VisitorRow | undefined;
@@ -309,9 +324,9 @@ export class WaitingRoom {
           TableName: positionsTable,
           Key: { eventId: s(rowKey(control.eventId, requestId)), requestId: s(requestId) },
           UpdateExpression: "SET admittedAt = if_not_exists(admittedAt, :now)",
-          ConditionExpression: "generation = :generation AND place = :place AND attribute_not_exists(#left)",
+          ConditionExpression: `generation = :generation AND place = :place AND ${early ? "attribute_exists" : "attribute_not_exists"}(early) AND attribute_not_exists(#left)`,
           ExpressionAttributeNames: { "#left": "left" },
-          ExpressionAttributeValues: { ":now": n(now), ":generation": n(control.generation), ":place": n(position) },
+          ExpressionAttributeValues: { ":now": n(now), ":generation": n(control.generation), ":place": n(place) },
           ReturnValues: "ALL_NEW",
         }),
       );
@@ -350,35 +365,43 @@ export class WaitingRoom {
       nextPoll: 2,
       admitted: true,
       paused: false,
+      opensIn: null,
       token: await mintToken({ eventId, generation, subject, requestId, admittedAt }, key),
       tokenExpiresIn: admittedAt + TOKEN_TTL_SECONDS - this.nowSeconds(),
       ticket: null,
     };
   }
 
-  private waiting(control: EventControl, requestId: string, position: number, ticket: string): PlaceAnswer {
-    const ahead = position - control.servingCounter;
+  private waiting(control: EventControl, requestId: string, position: number | undefined, ticket: string): PlaceAnswer {
+    const { eventId, paused, servingCounter } = control;
+    const common = { eventId, requestId, servingCounter, paused, admitted: false, token: null, tokenExpiresIn: null };
+    if (position === undefined) {
+      const opensIn = this.opensIn(control) ?? 0;
+      const unknown = { position: null, ahead: null, estimatedWait: null };
+      const nextPoll = pollBeforeOpening(opensIn);
+      return { ...common, ...unknown, totalInQueue: totalInQueue(control, 0), opensIn, nextPoll, ticket };
+    }
+    const ahead = position - servingCounter;
     return {
-      eventId: control.eventId,
-      requestId,
+      ...common,
       position,
-      servingCounter: control.servingCounter,
       ahead,
       totalInQueue: totalInQueue(control, position),
       estimatedWait: this.estimatedWait(control, ahead),
       nextPoll: this.nextPoll(control, ahead),
-      admitted: false,
-      paused: control.paused,
-      token: null,
-      tokenExpiresIn: null,
+      opensIn: null,
       ticket,
     };
   }
 
-  private async newTicket(control: EventControl, requestId: string, position: number): Promise<string> {
+  private async newTicket(control: EventControl, requestId: string, { early, place }: Place): Promise<string> {
     const [key] = await this.options.keys.all();
     const { eventId, generation } = control;
-    return signTicket({ eventId, generation, position, requestId, issuedAt: this.nowSeconds() }, key);
+    return signTicket({ eventId, generation, place, early, requestId, issuedAt: this.nowSeconds() }, key);
+  }
+
+  private opensIn(control: EventControl): number | null {
+    return awaitsDraw(control) ? Math.max(0, (control.opensAt as number) - this.nowSeconds()) : null;
   }
 
   private estimatedWait(control: EventControl, ahead: number): number | null {
@@ -409,6 +432,15 @@ export class WaitingRoom {
 
 function letsEverybodyIn(control: EventControl): boolean {
   return !control.isActive || control.bypass;
+}
+
+function isServed(control: EventControl, position: number | undefined): position is number {
+  return position !== undefined && position <= control.servingCounter;
+}
+
+/** Rarely while the opening is far; after it, everybody asks within one tick, spread by when they came. */
+function pollBeforeOpening(opensIn: number): number {
+  return opensIn > 15 ? 15 : 10;
 }
 
 function totalInQueue(control: EventControl, position: number): number {

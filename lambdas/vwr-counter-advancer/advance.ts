@@ -1,4 +1,5 @@
-import { placesUpTo, positionOf, type ReclaimedRow, stripeOf } from "../shared/schema";
+import { earlyPlaceOf, earlyPositions } from "../shared/draw";
+import { type Draw, placesUpTo, positionOf, type ReclaimedRow, stripeOf } from "../shared/schema";
 
 /** What the tables say about an event's queue when its counter is to move. */
 export interface Queue {
@@ -7,6 +8,8 @@ export interface Queue {
   readonly handedOut: readonly number[];
   /** Places beyond the serving counter that nobody holds. */
   readonly reclaimed: readonly ReclaimedRow[];
+  /** Those who came before the opening have the first positions, as drawn. */
+  readonly early?: { readonly draw: Draw; readonly reclaimed: readonly ReclaimedRow[] };
 }
 
 /** Highest position handed out; 0 if there is none. */
@@ -21,26 +24,33 @@ export function frontier(handedOut: readonly number[]): number {
  * because their stripe lags behind, and positions that nobody holds any more do not count. Never beyond what was handed out.
  */
 export function advanceTarget(queue: Queue, quota: number): number {
-  const { servingCounter, handedOut, reclaimed } = queue;
+  const { early, handedOut, servingCounter } = queue;
   const stripes = handedOut.length;
-  const last = Math.max(servingCounter, frontier(handedOut));
+  const before = earlyPositions(early ?? {});
+  const last = Math.max(servingCounter, before + frontier(handedOut));
   if (quota >= last - servingCounter) {
     return quota > 0 ? last : servingCounter;
   }
-  const nobodys = new Set<number>();
-  for (const { place, count } of reclaimed) {
-    for (let i = 0; i < count; i += 1) {
-      nobodys.add(place + i * stripes);
+  const nobodys = placesOf(queue.reclaimed, stripes);
+  const nobodysEarly = placesOf(early?.reclaimed ?? [], stripes);
+  const held = (position: number): boolean => {
+    if (early !== undefined && position <= before) {
+      return !nobodysEarly.has(earlyPlaceOf(early.draw, position));
     }
-  }
+    const place = position - before;
+    const stripe = stripeOf(place, stripes);
+    return placesUpTo(place, stripe, stripes) <= (handedOut[stripe] ?? 0) && !nobodys.has(place);
+  };
   let target = servingCounter;
   for (let left = quota; left > 0 && target < last; ) {
     target += 1;
-    const stripe = stripeOf(target, stripes);
-    const held = placesUpTo(target, stripe, stripes) <= (handedOut[stripe] ?? 0) && !nobodys.has(target);
-    left -= held ? 1 : 0;
+    left -= held(target) ? 1 : 0;
   }
   return target;
+}
+
+function placesOf(reclaimed: readonly ReclaimedRow[], stripes: number): ReadonlySet<number> {
+  return new Set(reclaimed.flatMap(({ place, count }) => Array.from({ length: count }, (_, i) => place + i * stripes)));
 }
 
 /** Per stripe, how far it must at least be so that nobody who comes later gets a position up to the target. */

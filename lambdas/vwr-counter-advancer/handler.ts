@@ -6,18 +6,21 @@ import {
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import { isConditionFailed, isThrottled } from "../shared/clients";
+import { awaitsDraw, earlyPositions } from "../shared/draw";
 import {
+  type BookingHealth,
   bool,
   type EventControl,
   limitPerTick,
   MAX_LEASE,
   n,
+  nextPressure,
   parseCountersKey,
   type ReclaimedRow,
   reclaimedKey,
   reclaimedRange,
-  recoveredPressure,
   s,
+  stripeItem,
   stripeKey,
   TICK_SECONDS,
   toControl,
@@ -26,6 +29,7 @@ import {
 } from "../shared/schema";
 import type { Telemetry } from "../shared/telemetry";
 import { advanceTarget, floors, frontier, measuredRate, ticksDue } from "./advance";
+import { drawLots } from "./draw-lots";
 
 export interface AdvancerOptions {
   readonly client: Pick<DynamoDBClient, "send">;
@@ -36,6 +40,8 @@ export interface AdvancerOptions {
   /** Cycles per invocation. @default 6 */
   readonly cycles?: number;
   readonly telemetry: Telemetry;
+  /** Asked once per tick in which an event is open. @default always healthy */
+  readonly bookingHealth?: () => Promise<BookingHealth>;
   readonly nowMs?: () => number;
   /** Monotonic milliseconds, for pacing. */
   readonly monotonic?: () => number;
@@ -45,13 +51,18 @@ export interface AdvancerOptions {
 /** What became of an event in one tick. */
 export type Outcome =
   | { readonly eventId: string; readonly result: "advanced"; readonly from: number; readonly to: number }
-  | { readonly eventId: string; readonly result: "idle" | "paused" | "applied" | "lost-race" }
+  | { readonly eventId: string; readonly result: "idle" | "paused" | "applied" | "early" | "lost-race" }
   | { readonly eventId: string; readonly result: "failed"; readonly error: unknown };
 
 interface LiveEvent {
   readonly control: EventControl;
+  /** Per stripe, of those who came after the opening or have none. */
   readonly handedOut: readonly number[];
+  /** How many came before the opening. */
+  readonly early: number;
 }
+
+type Tables = Pick<AdvancerOptions, "client" | "countersTable" | "positionsTable">;
 
 /** The schedule's event; `time` is the minute it was due, the same however often it is delivered. */
 export interface ScheduleEvent {
@@ -101,10 +112,11 @@ export async function runTick(options: AdvancerOptions, tick: number): Promise<O
     telemetry.error("The counters table cannot be read; this tick is made up for at the next", error, { tick });
     return [];
   }
+  const health = events.length === 0 ? "healthy" : await bookingHealth(options);
   const outcomes = await Promise.all(
     events.map(async (event): Promise<Outcome> => {
       try {
-        return await advanceEvent(options, event, tick);
+        return await advanceEvent(options, event, tick, health);
       } catch (error) {
         telemetry.count(isThrottled(error) ? "Throttled" : "AdvanceFailed");
         telemetry.error("Advancing failed", error, { eventId: event.control.eventId, tick });
@@ -121,20 +133,68 @@ export async function runTick(options: AdvancerOptions, tick: number): Promise<O
   return outcomes;
 }
 
-async function advanceEvent(options: AdvancerOptions, event: LiveEvent, tick: number): Promise<Outcome> {
+/** The line goes on at its present pace while nothing is known: a blind spot is no reason to stop it, nor to speed it up. */
+async function bookingHealth({ bookingHealth: ask, telemetry }: AdvancerOptions): Promise<BookingHealth> {
+  if (ask === undefined) {
+    return "healthy";
+  }
+  try {
+    const health = await ask();
+    if (health === "saturated") {
+      telemetry.count("BookingSaturated");
+    }
+    return health;
+  } catch (error) {
+    telemetry.count("BookingHealthUnknown");
+    telemetry.error("The booking API's alarms cannot be read; the rate is held", error);
+    return "unknown";
+  }
+}
+
+async function advanceEvent(
+  options: AdvancerOptions,
+  event: LiveEvent,
+  tick: number,
+  health: BookingHealth,
+): Promise<Outcome> {
+  const { eventId } = event.control;
+  const ticks = ticksDue(event.control.tick, tick);
+  if (event.control.paused || ticks === 0) {
+    return { eventId, result: event.control.paused ? "paused" : "applied" };
+  }
+  if (event.control.opensAt !== undefined && awaitsDraw(event.control)) {
+    if (tick * TICK_SECONDS < event.control.opensAt) {
+      const counted = await moveCounter(options, event, { tick, target: 0, last: event.early, health });
+      return { eventId, result: counted ? "early" : "lost-race" };
+    }
+    const control = await drawLots(options, event.control);
+    if (control === undefined) {
+      return { eventId, result: "lost-race" };
+    }
+    options.telemetry.info("Lots drawn", { eventId, visitors: earlyPositions(control) });
+    return advanceTo(options, { ...event, control }, tick, 1, health);
+  }
+  return advanceTo(options, event, tick, ticks, health);
+}
+
+async function advanceTo(
+  options: AdvancerOptions,
+  event: LiveEvent,
+  tick: number,
+  ticks: number,
+  health: BookingHealth,
+): Promise<Outcome> {
   const { control, handedOut } = event;
   const { eventId, servingCounter } = control;
-  const ticks = ticksDue(control.tick, tick);
-  if (control.paused || ticks === 0) {
-    return { eventId, result: control.paused ? "paused" : "applied" };
-  }
-  const quota = limitPerTick(control, options.batchSize) * ticks;
-  const last = Math.max(servingCounter, frontier(handedOut));
+  // A cut holds for this tick already; what is given back, from the next one on.
+  const pressed = health === "saturated" ? nextPressure(control, options.batchSize, health, tick) : undefined;
+  const quota = limitPerTick({ ...control, ...pressed }, options.batchSize) * ticks;
+  const last = Math.max(servingCounter, earlyPositions(control) + frontier(handedOut));
   const target = control.bypass ? last : await findTarget(options, event, quota, last);
   if (target > servingCounter) {
-    await raiseStripes(options, control, handedOut, target);
+    await raiseStripes(options, event, target);
   }
-  const done = await moveCounter(options, control, tick, target, last);
+  const done = await moveCounter(options, event, { tick, target, last, health });
   if (!done) {
     return { eventId, result: "lost-race" };
   }
@@ -144,42 +204,58 @@ async function advanceEvent(options: AdvancerOptions, event: LiveEvent, tick: nu
 }
 
 /** Where the counter goes. Reclaimed places are read as far as it may get, further only if so many were given up. */
-async function findTarget(options: AdvancerOptions, event: LiveEvent, quota: number, last: number): Promise<number> {
+async function findTarget(tables: Tables, event: LiveEvent, quota: number, last: number): Promise<number> {
   const { control, handedOut } = event;
-  const { servingCounter } = control;
+  const { draw, servingCounter, stripes } = control;
   if (quota === 0 || quota >= last - servingCounter) {
-    return advanceTarget({ servingCounter, handedOut, reclaimed: [] }, quota);
+    return advanceTarget({ servingCounter, handedOut, reclaimed: [], ...(draw && withoutReclaimed(draw)) }, quota);
   }
+  const before = earlyPositions(control);
+  // The draw has spread them over all early positions.
+  const everyEarlyPlace = stripes * Math.max(0, ...(draw?.counts ?? []));
+  const early =
+    draw === undefined
+      ? undefined
+      : {
+          draw,
+          reclaimed: servingCounter < before ? await reclaimedPlaces(tables, control, true, 1, everyEarlyPlace) : [],
+        };
   for (let reach = servingCounter + 2 * quota; ; reach += 4 * quota) {
-    const reclaimed = await reclaimedPlaces(options, control, reach);
-    const target = advanceTarget({ servingCounter, handedOut, reclaimed }, quota);
+    // Rows name the first place of a lease, which may lie before the counter.
+    const from = Math.max(1, servingCounter - before + 1 - MAX_LEASE * stripes);
+    const reclaimed = reach > before ? await reclaimedPlaces(tables, control, false, from, reach - before) : [];
+    const target = advanceTarget({ servingCounter, handedOut, reclaimed, ...(early && { early }) }, quota);
     if (target <= reach) {
       return target;
     }
   }
 }
 
+function withoutReclaimed(draw: NonNullable<EventControl["draw"]>) {
+  return { early: { draw, reclaimed: [] } };
+}
+
 /** Before the counter moves: whoever comes from now on gets a position beyond it, also from a stripe that lagged. */
 async function raiseStripes(
-  options: AdvancerOptions,
-  control: EventControl,
-  handedOut: readonly number[],
+  { client, countersTable }: Tables,
+  { control, handedOut }: LiveEvent,
   target: number,
 ): Promise<void> {
-  const lagging = floors(target, control.stripes)
+  const { eventId, generation, stripes } = control;
+  const lagging = floors(Math.max(0, target - earlyPositions(control)), stripes)
     .map((floor, stripe) => ({ floor, stripe }))
     .filter(({ floor, stripe }) => (handedOut[stripe] ?? 0) < floor);
   await Promise.all(
     lagging.map(async ({ floor, stripe }) => {
       const update = new UpdateItemCommand({
-        TableName: options.countersTable,
-        Key: { eventId: s(stripeKey(control.eventId, stripe)) },
+        TableName: countersTable,
+        Key: { eventId: s(stripeKey(eventId, stripe)) },
         UpdateExpression: "SET nextPosition = :floor",
         ConditionExpression: "generation = :generation AND nextPosition < :floor",
-        ExpressionAttributeValues: { ":floor": n(floor), ":generation": n(control.generation) },
+        ExpressionAttributeValues: { ":floor": n(floor), ":generation": n(generation) },
       });
       try {
-        await options.client.send(update);
+        await client.send(update);
       } catch (error) {
         if (!isConditionFailed(error)) {
           throw error;
@@ -192,17 +268,15 @@ async function raiseStripes(
 /** One advance per tick: only if nobody else moved the counter, applied a tick, paused or reopened the event meanwhile. */
 async function moveCounter(
   options: AdvancerOptions,
-  control: EventControl,
-  tick: number,
-  target: number,
-  last: number,
+  { control }: LiveEvent,
+  { health, last, target, tick }: { tick: number; target: number; last: number; health: BookingHealth },
 ): Promise<boolean> {
   const nowMs = options.nowMs ?? Date.now;
-  const ranDry = target >= last;
+  const ranDry = target >= last || awaitsDraw(control);
   const seconds = (tick - control.tick) * TICK_SECONDS;
   const rate = measuredRate(control.ratePerSecond, target - control.servingCounter, seconds, ranDry);
-  const pressure = recoveredPressure(control, options.batchSize);
-  const drained = control.draining && ranDry;
+  const pressed = nextPressure(control, options.batchSize, health, tick);
+  const drained = control.draining && target >= last && !awaitsDraw(control);
   const sets = ["servingCounter = :target", "nextPosition = :last", "tick = :tick", "updatedAt = :now"];
   const values = {
     ":target": n(target),
@@ -215,18 +289,18 @@ async function moveCounter(
     ":true": bool(true),
     ":false": bool(false),
     ...(rate === undefined ? {} : { ":rate": n(rate) }),
-    ...(pressure === undefined ? {} : { ":pressure": n(pressure) }),
+    ...(pressed && { ":pressure": n(pressed.pressure), ":pressureTick": n(pressed.pressureTick) }),
   };
   if (rate !== undefined) {
     sets.push("ratePerSecond = :rate");
   }
-  if (pressure !== undefined) {
-    sets.push("pressure = :pressure");
+  if (pressed !== undefined) {
+    sets.push("pressure = :pressure", "pressureTick = :pressureTick");
   }
   if (drained) {
     sets.push("isActive = :false", "draining = :false");
   }
-  const remove = control.pressure !== undefined && pressure === undefined ? " REMOVE pressure" : "";
+  const remove = control.pressure !== undefined && pressed === undefined ? " REMOVE pressure, pressureTick" : "";
   try {
     await options.client.send(
       new UpdateItemCommand({
@@ -247,29 +321,28 @@ async function moveCounter(
   }
 }
 
-/** Places that nobody holds, in the range the counter may cross. */
+/** Places of one line that nobody holds, in this range. */
 async function reclaimedPlaces(
-  options: AdvancerOptions,
-  control: EventControl,
-  reach: number,
+  { client, positionsTable }: Tables,
+  { eventId, generation, stripes }: EventControl,
+  early: boolean,
+  from: number,
+  to: number,
 ): Promise<ReclaimedRow[]> {
-  const { servingCounter, stripes, generation, eventId } = control;
-  // Rows name the first place of a lease, which may lie before the counter.
-  const from = Math.max(1, servingCounter + 1 - MAX_LEASE * stripes);
   const perStripe = await Promise.all(
     Array.from({ length: stripes }, async (_, stripe) => {
       const rows: ReclaimedRow[] = [];
       let start: Record<string, never> | undefined;
       do {
-        const page = await options.client.send(
+        const page = await client.send(
           new QueryCommand({
-            TableName: options.positionsTable,
+            TableName: positionsTable,
             ConsistentRead: true,
             KeyConditionExpression: "eventId = :key AND requestId BETWEEN :from AND :to",
             ExpressionAttributeValues: {
-              ":key": s(reclaimedKey(eventId, stripe, generation)),
+              ":key": s(reclaimedKey(eventId, stripeItem(stripe, stripes, early), generation)),
               ":from": s(reclaimedRange(from)),
-              ":to": s(reclaimedRange(reach)),
+              ":to": s(reclaimedRange(to)),
             },
             ...(start === undefined ? {} : { ExclusiveStartKey: start }),
           }),
@@ -311,11 +384,13 @@ async function liveEvents(options: AdvancerOptions): Promise<LiveEvent[]> {
     }
     start = page.LastEvaluatedKey;
   } while (start !== undefined);
-  return controls.map((control) => ({
-    control,
-    handedOut: Array.from({ length: control.stripes }, (_, stripe) => {
-      const item = stripes.get(control.eventId)?.get(stripe);
-      return item?.generation === control.generation ? item.nextPosition : 0;
-    }),
-  }));
+  return controls.map((control) => {
+    const counts = (early: boolean) =>
+      Array.from({ length: control.stripes }, (_, stripe) => {
+        const item = stripes.get(control.eventId)?.get(stripeItem(stripe, control.stripes, early));
+        return item?.generation === control.generation ? item.nextPosition : 0;
+      });
+    const early = awaitsDraw(control) ? counts(true).reduce((sum, count) => sum + count, 0) : earlyPositions(control);
+    return { control, handedOut: counts(false), early };
+  });
 }

@@ -1,6 +1,10 @@
-import { createDynamoClient } from "../shared/clients";
+import { CloudWatchClient } from "@aws-sdk/client-cloudwatch";
+import { createDynamoClient, singleAttempt } from "../shared/clients";
 import { createTelemetry, requiredEnv } from "../shared/telemetry";
+import { alarmedHealth } from "./booking-health";
 import { createHandler } from "./handler";
+
+const alarmNames = (process.env.SATURATION_ALARMS ?? "").split(",").filter((name) => name !== "");
 
 export const handler = createHandler({
   client: createDynamoClient(),
@@ -9,4 +13,6 @@ export const handler = createHandler({
   batchSize: Number(requiredEnv("BATCH_SIZE")),
   cycles: Number(process.env.CYCLES ?? 6),
   telemetry: createTelemetry(),
+  // Tried once: the next tick asks again.
+  ...(alarmNames.length > 0 && { bookingHealth: alarmedHealth(new CloudWatchClient(singleAttempt()), alarmNames) }),
 });

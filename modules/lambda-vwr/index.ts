@@ -1,5 +1,6 @@
 import { CloudwatchEventRule } from "@cdktf/provider-aws/lib/cloudwatch-event-rule";
 import { CloudwatchEventTarget } from "@cdktf/provider-aws/lib/cloudwatch-event-target";
+import type { CloudwatchMetricAlarm } from "@cdktf/provider-aws/lib/cloudwatch-metric-alarm";
 import { LambdaFunctionEventInvokeConfig } from "@cdktf/provider-aws/lib/lambda-function-event-invoke-config";
 import { LambdaPermission } from "@cdktf/provider-aws/lib/lambda-permission";
 import type { Construct } from "constructs";
@@ -13,6 +14,7 @@ import { enforce, type Rule } from "../../lib/rules";
 import type { Secret } from "../../lib/secret";
 import { Module } from "../../lib/terraform-modules";
 import type { DynamodbVwr, ItemAction, VwrItems } from "../dynamodb-vwr";
+import { WORKER_METRICS } from "../lambda-worker";
 
 /** Properties of {@link LambdaVwr}. */
 export interface LambdaVwrProps {
@@ -28,6 +30,8 @@ export interface LambdaVwrProps {
   readonly counterBatchSize: number;
   /** Exact origins that may call the API from a browser. */
   readonly corsAllowedOrigins: readonly string[];
+  /** Load balancer of the booking API, by whose metrics the advancer knows that it is saturated. */
+  readonly booking: { /** Dimension of its metrics. */ readonly albArnSuffix: string };
   readonly bundles: Readonly<Record<"vwr-api" | "vwr-counter-advancer", LambdaBundle>>;
 }
 
@@ -49,6 +53,14 @@ const MAXIMUM_TICK_AGE_SECONDS = 60;
 const MISSED_TICKS = 2;
 const CONCURRENCY_ALARM_SHARE = 0.9;
 const METRICS_NAMESPACE = "URR/WaitingRoom";
+/** The booking API is saturated when one answer in twenty takes longer, seconds: half a second is what its pages are made for. */
+const BOOKING_SLOW_SECONDS = 2;
+/** Answers 5xx per minute that are still normal. */
+const BOOKING_FAILURES_PER_MINUTE = 30;
+/** Calls of the ticket worker per minute that ticket-service may turn away with 429 or 503. */
+const BUSY_CALLS_PER_MINUTE = 10;
+/** Reads the state of alarms, one minute each: a shorter period exists for metrics of one's own only. */
+const BOOKING_PERIOD_SECONDS = 60;
 
 /** What the API does with items: finds an event, leases positions, writes and reads visitors' rows. */
 const API_GRANTS: Grants = [
@@ -84,7 +96,7 @@ export class LambdaVwr extends Module {
   readonly apiFunction: ZipFunction;
   /** Called by the schedule. */
   readonly advancerFunction: ZipFunction;
-  /** Errors, duration and throttles of both, concurrency of the API, missed ticks of the advancer. */
+  /** Errors, duration and throttles of both, concurrency of the API, missed ticks of the advancer, saturation of the booking API. */
   readonly alarms: AlarmSet;
 
   private readonly props: LambdaVwrProps;
@@ -94,10 +106,11 @@ export class LambdaVwr extends Module {
     this.props = props;
     enforce(this, props, RULES);
 
+    this.alarms = new AlarmSet(this);
     this.apiFunction = this.createApi();
-    this.advancerFunction = this.createAdvancer();
+    this.advancerFunction = this.createAdvancer(this.createBookingAlarms());
     this.createSchedule();
-    this.alarms = this.createAlarms();
+    this.createAlarms();
   }
 
   private createApi(): ZipFunction {
@@ -124,7 +137,7 @@ export class LambdaVwr extends Module {
     return api;
   }
 
-  private createAdvancer(): ZipFunction {
+  private createAdvancer(bookingAlarms: readonly CloudwatchMetricAlarm[]): ZipFunction {
     const { bundles, counterBatchSize, dynamodb, key, prefix } = this.props;
     const advancer = new ZipFunction(this, "advancer", {
       functionName: `${prefix}-vwr-counter-advancer`,
@@ -139,10 +152,16 @@ export class LambdaVwr extends Module {
         BATCH_SIZE: `${counterBatchSize}`,
         CYCLES: `${CYCLES}`,
         CYCLE_SECONDS: `${CYCLE_SECONDS}`,
+        SATURATION_ALARMS: bookingAlarms.map(({ alarmName }) => alarmName).join(","),
         ...telemetryVariables({ serviceName: "vwr-counter-advancer", metricsNamespace: METRICS_NAMESPACE }),
       },
     });
     for (const [items, actions] of ADVANCER_GRANTS) dynamodb.grant(advancer.role, items, actions);
+    advancer.role.addStatement({
+      sid: "ReadBookingAlarms",
+      actions: ["cloudwatch:DescribeAlarms"],
+      resources: bookingAlarms.map(({ arn }) => arn),
+    });
     return advancer;
   }
 
@@ -181,9 +200,55 @@ export class LambdaVwr extends Module {
     });
   }
 
-  private createAlarms(): AlarmSet {
+  /**
+   * What the advancer lowers its rate by. They tell people, too; the service's own alarms, with longer periods and higher limits,
+   * stay with the load balancer and the worker.
+   */
+  private createBookingAlarms(): CloudwatchMetricAlarm[] {
+    const { booking, prefix } = this.props;
+    const effect =
+      "The waiting room halves its rate every minute until this is over, then gives it back within two minutes.";
+    const common = { periodSeconds: BOOKING_PERIOD_SECONDS, comparison: "GreaterThanThreshold" } as const;
+    const alb = { namespace: "AWS/ApplicationELB", dimensions: { LoadBalancer: booking.albArnSuffix } };
+    const failures = { ...common, ...alb, statistic: "Sum", threshold: BOOKING_FAILURES_PER_MINUTE };
+    return [
+      this.alarms.add("booking_slow", {
+        ...common,
+        ...alb,
+        name: `${prefix}-vwr-booking-slow`,
+        description: `One answer of the booking API in twenty takes longer than ${BOOKING_SLOW_SECONDS} seconds. ${effect}`,
+        metricName: "TargetResponseTime",
+        statistic: "p95",
+        threshold: BOOKING_SLOW_SECONDS,
+      }),
+      this.alarms.add("booking_failing", {
+        ...failures,
+        name: `${prefix}-vwr-booking-failing`,
+        description: `The booking API answers 5xx more than ${BOOKING_FAILURES_PER_MINUTE} times a minute. ${effect}`,
+        metricName: "HTTPCode_Target_5XX_Count",
+      }),
+      this.alarms.add("booking_unreachable", {
+        ...failures,
+        name: `${prefix}-vwr-booking-unreachable`,
+        description: `The load balancer answers 5xx for the booking API more than ${BOOKING_FAILURES_PER_MINUTE} times a minute: no pod takes the requests or answers in time. ${effect}`,
+        metricName: "HTTPCode_ELB_5XX_Count",
+      }),
+      this.alarms.add("booking_busy", {
+        ...common,
+        name: `${prefix}-vwr-booking-busy`,
+        description: `ticket-service turns the ticket worker away with 429 or 503 more than ${BUSY_CALLS_PER_MINUTE} times a minute. ${effect}`,
+        namespace: WORKER_METRICS.namespace,
+        dimensions: { service: WORKER_METRICS.serviceName },
+        metricName: WORKER_METRICS.busyMetric,
+        statistic: "Sum",
+        threshold: BUSY_CALLS_PER_MINUTE,
+      }),
+    ];
+  }
+
+  private createAlarms(): void {
     const { prefix, reservedConcurrentExecutions } = this.props;
-    const alarms = new AlarmSet(this);
+    const { alarms } = this;
     this.apiFunction.addAlarms(alarms, "api", {
       alarmPrefix: `${prefix}-vwr-api`,
       errorThreshold: 5,
@@ -221,6 +286,5 @@ export class LambdaVwr extends Module {
       // No invocation is no data.
       treatMissingData: "breaching",
     });
-    return alarms;
   }
 }

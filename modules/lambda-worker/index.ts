@@ -52,6 +52,13 @@ export interface LambdaWorkerProps {
   readonly tracing?: "Active" | "PassThrough";
 }
 
+/** What the function reports about itself; `busyMetric` counts calls that ticket-service turned away with 429 or 503. */
+export const WORKER_METRICS = {
+  namespace: "URR/TicketWorker",
+  serviceName: "ticket-worker",
+  busyMetric: "TicketServiceBusy",
+} as const;
+
 const DEFAULT_TIMEOUT_SECONDS = 30;
 const DEFAULT_MEMORY_MIB = 256;
 const DEFAULT_BATCH_SIZE = 10;
@@ -172,7 +179,7 @@ export class LambdaWorker extends Module {
         KAFKA_BOOTSTRAP_SERVERS: props.kafkaBootstrapServers,
         TICKET_SERVICE_URL: props.ticketServiceUrl,
         INTERNAL_API_TOKEN_SECRET_ID: internalApiTokenSecret.secretName,
-        ...telemetryVariables({ serviceName: "ticket-worker", metricsNamespace: "URR/TicketWorker" }),
+        ...telemetryVariables({ serviceName: WORKER_METRICS.serviceName, metricsNamespace: WORKER_METRICS.namespace }),
       },
     });
   }

@@ -5,6 +5,7 @@ import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { Allocator } from "../../lambdas/shared/allocator";
 import { eventStatus, openEvent } from "../../lambdas/shared/control";
 import { ControlCache } from "../../lambdas/shared/controls";
+import { lineAt } from "../../lambdas/shared/draw";
 import { KeyRing, signingKey } from "../../lambdas/shared/secrets";
 import { silentTelemetry } from "../../lambdas/shared/telemetry";
 import { createHandler } from "../../lambdas/vwr-api/handler";
@@ -151,10 +152,10 @@ function baselineAssigning(client: DynamoDBClient): Contestant {
 
 async function allocating(client: DynamoDBClient, environments: number): Promise<Contestant> {
   const { room, usage } = await openRoom(client, environments);
-  const control = await eventStatus({ client, countersTable: COUNTERS }, room.event, BATCH);
+  const line = lineAt(await eventStatus({ client, countersTable: COUNTERS }, room.event, BATCH), Date.now() / 1000);
   const taken = new Set<number>();
   const call = async (_: number, worker: number) =>
-    taken.add(await (room.allocators[worker % environments] as Allocator).take(control));
+    taken.add(await (room.allocators[worker % environments] as Allocator).take(line));
   return { usage, call, finish: (visitors) => finish(room.allocators, taken, visitors) };
 }
 
@@ -163,7 +164,7 @@ async function assigning(client: DynamoDBClient, environments: number): Promise<
   const taken = new Set<number>();
   const call = async (visitor: number, worker: number) => {
     const waitingRoom = room.rooms[worker % environments] as WaitingRoom;
-    taken.add((await waitingRoom.assign(room.event, { requestId: requestIdOf(visitor) })).position);
+    taken.add(Number((await waitingRoom.assign(room.event, { requestId: requestIdOf(visitor) })).position));
   };
   return { usage, call, finish: (visitors) => finish(room.allocators, taken, visitors) };
 }
@@ -225,7 +226,7 @@ async function drainQueue(client: DynamoDBClient, visitors: number): Promise<{ t
     const { position } = await (room.rooms[worker] as WaitingRoom).assign(room.event, {
       requestId: requestIdOf(visitor),
     });
-    places.push(position);
+    places.push(Number(position));
   });
   await giveBackLeases(room.allocators);
   const perTick: number[] = [];

@@ -16,6 +16,8 @@ export interface Scenario {
   readonly stripes: number;
   readonly lease: number;
   readonly seed: number;
+  /** Whether the advancer has counted the line before: then no rush is assumed. @default false */
+  readonly counted?: boolean;
 }
 
 export interface SimulationResult {
@@ -97,7 +99,7 @@ export async function simulateOpening(scenario: Scenario): Promise<SimulationRes
     await poller.housekeep();
     await time.until(time.now + COMPUTE_MS);
     release(poller);
-    return { arrival, position: answer.position, latency };
+    return { arrival, position: Number(answer.position), latency };
   });
   await time.run();
   const done = await Promise.all(visits);
@@ -226,11 +228,11 @@ class MemoryDatabase {
     private readonly random: () => number,
     scenario: Scenario,
   ) {
-    const { stripes, lease } = scenario;
+    const { counted = false, lease, stripes } = scenario;
     const control: Omit<EventControl, "eventId" | "updatedAt"> = {
       generation: 1,
       isActive: true,
-      nextPosition: 0,
+      nextPosition: counted ? 1 : 0,
       servingCounter: 0,
       stripes,
       lease,
