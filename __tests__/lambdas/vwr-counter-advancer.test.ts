@@ -7,6 +7,7 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
+  closeEvent,
   drainEvent,
   openEvent,
   pauseEvent,
@@ -16,12 +17,22 @@ import {
   setCeiling,
   setRate,
 } from "../../lambdas/shared/control";
-import { type EventControl, toControl } from "../../lambdas/shared/schema";
+import { type BookingHealth, type EventControl, toControl } from "../../lambdas/shared/schema";
 import { silentTelemetry } from "../../lambdas/shared/telemetry";
+import { signTicket } from "../../lambdas/shared/tickets";
 import { advanceTarget, measuredRate, ticksDue } from "../../lambdas/vwr-counter-advancer/advance";
-import { createHandler } from "../../lambdas/vwr-counter-advancer/handler";
+import { createHandler, runTick } from "../../lambdas/vwr-counter-advancer/handler";
 import { startTables, type Tables } from "./support/tables";
-import { ApiEnvironment, advance, Clock, freshEvent, planeOf, requestIdOf } from "./support/waiting-room";
+import {
+  ApiEnvironment,
+  advance,
+  Clock,
+  freshEvent,
+  planeOf,
+  type Reply,
+  requestIdOf,
+  TIER1_KEY,
+} from "./support/waiting-room";
 
 let tables: Tables;
 let clock: Clock;
@@ -255,6 +266,171 @@ describe("advancing", () => {
       await advance(tables, clock, 500);
     }
     expect((await control()).pressure).toBeUndefined();
+  });
+
+  describe("with the booking API's alarms", () => {
+    let health: BookingHealth | Error;
+    beforeEach(async () => {
+      health = "healthy";
+      await queueOf(400, { stripes: 4 });
+      await setRate(plane(), event, 40);
+    });
+
+    async function lettingIn(ticks: number): Promise<number[]> {
+      const { client, countersTable, positionsTable } = tables;
+      const moved: number[] = [];
+      for (let tick = 0; tick < ticks; tick += 1) {
+        const before = (await control()).servingCounter;
+        clock.pass(10_000);
+        const bookingHealth = async () => {
+          if (health instanceof Error) throw health;
+          return health;
+        };
+        const options = { client, countersTable, positionsTable, batchSize: 500, telemetry: silentTelemetry };
+        await runTick({ ...options, bookingHealth, nowMs: clock.now }, clock.tick);
+        moved.push((await control()).servingCounter - before);
+      }
+      return moved;
+    }
+
+    it("halves the rate at once, again only after a minute, and gives a tenth back per tick when they are off", async () => {
+      expect(await lettingIn(1)).toEqual([40]);
+      health = "saturated";
+      expect(await lettingIn(8)).toEqual([20, 20, 20, 20, 20, 20, 10, 10]);
+      health = "healthy";
+      expect(await lettingIn(4)).toEqual([10, 14, 18, 22]);
+    });
+
+    it("never lets in fewer than one per tick for them, and follows a lower ceiling of the operator", async () => {
+      health = "saturated";
+      await setCeiling(plane(), event, 6);
+      expect(await lettingIn(1)).toEqual([3]);
+      await setRate(plane(), event, 1);
+      await lettingIn(12);
+      expect((await control()).pressure).toBe(1);
+      expect((await lettingIn(1))[0]).toBe(1);
+    });
+
+    it("holds the rate while they cannot be read: neither slower nor faster", async () => {
+      health = "saturated";
+      expect(await lettingIn(1)).toEqual([20]);
+      health = new Error("no answer");
+      expect(await lettingIn(3)).toEqual([20, 20, 20]);
+    });
+  });
+
+  describe("of those who came before the opening", () => {
+    const opening = 30;
+    const open = () =>
+      openEvent(plane(), event, { stripes: 4, lease: 4, opensAt: Math.floor(clock.now() / 1000) + opening });
+
+    async function comes(
+      numbers: readonly number[],
+      environment = new ApiEnvironment(tables, clock),
+    ): Promise<Reply[]> {
+      const replies: Reply[] = [];
+      for (const number of numbers) {
+        replies.push(await environment.assign(event, { requestId: requestIdOf(number) }));
+      }
+      return replies;
+    }
+    const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+    async function positions(of: readonly number[]): Promise<(number | null)[]> {
+      const environment = new ApiEnvironment(tables, clock);
+      return (await comes(of, environment)).map(({ body }) => body.position);
+    }
+
+    it("lets in nobody before it, and promises no number", async () => {
+      await open();
+      const [first] = await comes(numbers(1, 20));
+      expect(first?.body).toMatchObject({
+        position: null,
+        ahead: null,
+        admitted: false,
+        token: null,
+        opensIn: opening,
+      });
+      clock.pass(10_000);
+      expect(await advance(tables, clock, 5)).toMatchObject([{ result: "early" }]);
+      expect(await control()).toMatchObject({ nextPosition: 20, servingCounter: 0 });
+    });
+
+    it("draws lots at the first tick after it: the first numbers, each once, in another order than they came", async () => {
+      await open();
+      await comes(numbers(1, 40));
+      clock.pass(opening * 1000);
+      expect(await advance(tables, clock, 5)).toMatchObject([{ result: "advanced", from: 0, to: 5 }]);
+      clock.pass(1_100);
+      const drawn = (await positions(numbers(1, 40))).map(Number);
+      expect([...drawn].sort((a, b) => a - b)).toEqual(numbers(1, 40));
+      expect(drawn).not.toEqual(numbers(1, 40));
+    });
+
+    it("puts whoever comes later behind them, also in the seconds before the lots are drawn", async () => {
+      await open();
+      await comes(numbers(1, 12));
+      clock.pass(opening * 1000);
+      const [late] = await comes([100]);
+      expect(late?.body).toMatchObject({ position: null, opensIn: 0 });
+      await advance(tables, clock, 5);
+      clock.pass(1_100);
+      expect(await positions([100, 101])).toEqual([13, expect.any(Number)]);
+      expect(Math.max(...(await positions(numbers(1, 12))).map(Number))).toBe(12);
+    });
+
+    it("draws once when the tick fires twice, and again the same after a crash between stripes and seed", async () => {
+      await open();
+      await comes(numbers(1, 12));
+      clock.pass(opening * 1000);
+      tables.fail("UpdateItem", "lost-before", { times: 3, matching: "drawSeed" });
+      expect(await advance(tables, clock, 5)).toMatchObject([{ result: "failed" }]);
+      tables.forget();
+      clock.pass(10_000);
+      await Promise.all([advance(tables, clock, 5), advance(tables, clock, 5)]);
+      expect((await control()).servingCounter).toBe(5);
+      clock.pass(1_100);
+      const drawn = await positions(numbers(1, 12));
+      expect(await positions(numbers(1, 12))).toEqual(drawn);
+      expect([...drawn].map(Number).sort((a, b) => a - b)).toEqual(numbers(1, 12));
+    });
+
+    it("spends no rate on early places that were given up", async () => {
+      await open();
+      const environment = new ApiEnvironment(tables, clock);
+      const replies = await comes(numbers(1, 20), environment);
+      for (const number of numbers(1, 10)) {
+        const headers = { "x-vwr-ticket": replies[number - 1]?.body.ticket ?? "" };
+        await environment.assign(event, { requestId: requestIdOf(number), leave: true }, headers);
+      }
+      clock.pass(opening * 1000);
+      await advance(tables, clock, 4);
+      const { servingCounter } = await control();
+      clock.pass(1_100);
+      const letIn = (await comes(numbers(11, 20))).filter(({ body }) => body.admitted);
+      expect(letIn).toHaveLength(4);
+      expect(servingCounter).toBeGreaterThanOrEqual(4);
+    });
+
+    it("is no way in for somebody else's early place, nor for the same place of the other line", async () => {
+      await open();
+      await comes([1]);
+      clock.pass(opening * 1000);
+      await comes([2]);
+      await advance(tables, clock, 50);
+      clock.pass(1_100);
+      const forged = { eventId: event, generation: 1, place: 1, early: true, requestId: requestIdOf(2), issuedAt: 0 };
+      const reply = await new ApiEnvironment(tables, clock).check(event, requestIdOf(2), signTicket(forged, TIER1_KEY));
+      expect(reply.status).toBe(410);
+    });
+
+    it("lets everybody in at once when it is closed before it opened", async () => {
+      await open();
+      await comes([1]);
+      await closeEvent(plane(), event);
+      clock.pass(1_100);
+      const [reply] = await comes([1]);
+      expect(reply?.body).toMatchObject({ admitted: true, opensIn: null });
+    });
   });
 
   it("keeps the counter at the end of the queue during a bypass, so that nobody waits behind it afterwards", async () => {

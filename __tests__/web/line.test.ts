@@ -4,6 +4,7 @@ import { type LineOptions, type LineState, type Place, WaitingLine } from "../..
 const PLACE: Place = {
   requestId: "",
   position: 2341,
+  opensIn: null,
   ahead: 1841,
   estimatedWait: 37,
   nextPoll: 5,

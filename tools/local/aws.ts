@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import type { HttpAnswer, HttpHandler, HttpRequest } from "./http";
+import { callerOf, type Permissions } from "./permissions";
 
 interface SecretVersion {
   readonly id: string;
@@ -39,16 +40,22 @@ export class SecretStore {
   }
 }
 
+export type AlarmState = "OK" | "ALARM" | "INSUFFICIENT_DATA";
+
 export interface AwsEndpointOptions {
   readonly objects: ObjectStore;
   readonly secrets: SecretStore;
+  /** State of each alarm, by name. */
+  readonly alarms: Map<string, AlarmState>;
+  readonly permissions: Permissions;
   /** Where DynamoDB requests go on to. */
   readonly dynamodbPort: number;
 }
 
 /**
  * One address that answers as AWS does on the wire, for the calls that the functions and the operator's command make: Secrets
- * Manager (JSON 1.1), S3 (REST, path style) and DynamoDB, which it hands on. Signatures are not checked.
+ * Manager (JSON 1.1), CloudWatch's alarms (JSON 1.0), S3 (REST, path style) and DynamoDB, which it hands on. Signatures are not
+ * checked; what a function's role does not allow is refused.
  */
 export function createAwsEndpoint(options: AwsEndpointOptions): HttpHandler {
   return async (request) => {
@@ -56,11 +63,66 @@ export function createAwsEndpoint(options: AwsEndpointOptions): HttpHandler {
     if (target.startsWith("DynamoDB_")) {
       return handOn(request, options.dynamodbPort);
     }
+    const [service, operation = ""] = target.split(".");
     if (target === "secretsmanager.GetSecretValue") {
-      return getSecretValue(options.secrets, request);
+      const { SecretId } = JSON.parse(request.body.toString()) as { SecretId: string };
+      return (
+        refused(options, request, "secretsmanager:GetSecretValue", SecretId) ?? getSecretValue(options.secrets, request)
+      );
     }
-    return target === "" ? s3(options.objects, request) : unsupported(target);
+    if (service === CLOUDWATCH) {
+      return cloudwatch(options, operation, request);
+    }
+    if (target !== "") {
+      return unsupported(target);
+    }
+    const object = request.path.slice(1);
+    const action = request.method === "PUT" ? "s3:PutObject" : "s3:GetObject";
+    return refused(options, request, action, object) ?? s3(options.objects, request);
   };
+}
+
+const CLOUDWATCH = "GraniteServiceVersion20100801";
+
+/** DescribeAlarms for the advancer, SetAlarmState for who wants to see what it does. */
+function cloudwatch(options: AwsEndpointOptions, operation: string, request: HttpRequest): HttpAnswer {
+  const { alarms } = options;
+  const input = JSON.parse(request.body.toString()) as {
+    AlarmNames?: string[];
+    AlarmName?: string;
+    StateValue?: AlarmState;
+  };
+  if (operation === "DescribeAlarms") {
+    const names = (input.AlarmNames ?? [...alarms.keys()]).filter((name) => alarms.has(name));
+    const denied = names.map((name) => refused(options, request, "cloudwatch:DescribeAlarms", name)).find(Boolean);
+    const MetricAlarms = names.map((AlarmName) => ({ AlarmName, StateValue: alarms.get(AlarmName) }));
+    return denied ?? awsJson(200, { MetricAlarms });
+  }
+  if (operation === "SetAlarmState" && input.AlarmName !== undefined && input.StateValue !== undefined) {
+    const denied = refused(options, request, "cloudwatch:SetAlarmState", input.AlarmName);
+    if (denied === undefined) {
+      alarms.set(input.AlarmName, input.StateValue);
+    }
+    return denied ?? awsJson(200, {});
+  }
+  return unsupported(`${CLOUDWATCH}.${operation}`);
+}
+
+/** The refusal, if the caller's role does not allow the action on what has this name. */
+function refused(
+  { permissions }: AwsEndpointOptions,
+  { headers }: HttpRequest,
+  action: string,
+  name: string,
+): HttpAnswer | undefined {
+  const caller = callerOf(headers.authorization);
+  if (permissions.allow(caller, action, name)) {
+    return undefined;
+  }
+  const message = `${caller} is not authorized to perform: ${action} on resource: ${name}`;
+  return action.startsWith("s3:")
+    ? s3Error(403, "AccessDenied", message)
+    : awsJson(400, { __type: "AccessDeniedException", message });
 }
 
 function getSecretValue(secrets: SecretStore, { body }: HttpRequest): HttpAnswer {

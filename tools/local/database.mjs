@@ -1,6 +1,12 @@
-// dynalite in a process of its own, so that it does not share a core with what calls it, and with a meter on its wire: capacity
-// units as DynamoDB would count them, and writes per partition key and second. Ends with its parent.
+// dynalite in a process of its own, so that it does not share a core with what calls it, and with two things on its wire: the
+// functions' permissions, refused as DynamoDB does, and a meter that counts capacity units as DynamoDB would, and writes per
+// partition key and second. Ends with its parent.
+import { Readable } from "node:stream";
 import dynalite from "dynalite";
+
+let callers = new Set();
+/** `caller operation table` of everything that a function may do. */
+let allowed = new Set();
 
 const usage = { writeUnits: 0, readUnits: 0, writes: 0, reads: 0 };
 /** Partition key to the writes of each second. */
@@ -32,25 +38,63 @@ function countRead(body, bytes) {
 }
 
 const server = dynalite({ createTableMs: 0 });
-server.prependListener("request", (request, response) => {
-  const operation = String(request.headers["x-amz-target"]).split(".")[1];
-  if (!WRITES.has(operation) && !READS.has(operation)) return;
+const [serve] = server.listeners("request");
+server.removeAllListeners("request");
+server.on("request", (request, response) => {
   const chunks = [];
   request.on("data", (chunk) => chunks.push(chunk));
-  const end = response.end.bind(response);
-  response.end = (text, ...rest) => {
-    try {
-      const body = JSON.parse(Buffer.concat(chunks).toString());
-      if (WRITES.has(operation)) countWrite(body, JSON.stringify(body.Item ?? "").length);
-      else countRead(body, String(text ?? "").length);
-    } catch {
-      // A request that cannot be read was refused and costs nothing.
+  request.on("end", () => {
+    const bytes = Buffer.concat(chunks);
+    const operation = String(request.headers["x-amz-target"]).split(".")[1];
+    const body = parsed(bytes);
+    const refusal = refusalOf(request, operation, body);
+    if (refusal !== undefined) {
+      response.writeHead(400, { "content-type": "application/x-amz-json-1.0" });
+      response.end(JSON.stringify({ __type: "com.amazon.coral.service#AccessDeniedException", Message: refusal }));
+      return;
     }
-    return end(text, ...rest);
-  };
+    meter(operation, body, response);
+    const { headers, method, url } = request;
+    serve(Object.assign(Readable.from([bytes]), { headers, method, url }), response);
+  });
 });
 
+function parsed(bytes) {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    return {};
+  }
+}
+
+/** Source: DynamoDB, "Using IAM with DynamoDB"; an index has a resource of its own, which no function is granted. */
+function refusalOf(request, operation, { IndexName, TableName }) {
+  const caller = /Credential=([^/,]+)\//.exec(request.headers.authorization ?? "")?.[1] ?? "";
+  const resource = IndexName === undefined ? TableName : `${TableName}/index/${IndexName}`;
+  return !callers.has(caller) || allowed.has(`${caller} ${operation} ${resource}`)
+    ? undefined
+    : `User: ${caller} is not authorized to perform: dynamodb:${operation} on resource: ${resource}`;
+}
+
+function meter(operation, body, response) {
+  if (!WRITES.has(operation) && !READS.has(operation)) return;
+  const end = response.end.bind(response);
+  response.end = (text, ...rest) => {
+    if (WRITES.has(operation)) countWrite(body, JSON.stringify(body.Item ?? "").length);
+    else countRead(body, String(text ?? "").length);
+    return end(text, ...rest);
+  };
+}
+
 process.on("message", (command) => {
+  if (command.grants !== undefined) {
+    callers = new Set(command.callers);
+    allowed = new Set(
+      command.grants.map(({ caller, action, resource }) => `${caller} ${action.replace("dynamodb:", "")} ${resource}`),
+    );
+    server.listen(0, "127.0.0.1", () => process.send({ port: server.address().port }));
+    return;
+  }
   if (command === "reset") reset();
   let top = { key: "", writesPerSecond: 0 };
   for (const [key, seconds] of hottest) {
@@ -60,4 +104,3 @@ process.on("message", (command) => {
   process.send({ ...usage, hottestItem: top.key, hottestItemWritesPerSecond: top.writesPerSecond });
 });
 process.on("disconnect", () => process.exit(0));
-server.listen(0, "127.0.0.1", () => process.send({ port: server.address().port }));

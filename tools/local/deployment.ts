@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import type { Grant } from "./permissions";
 import { type Block, type Resource, SynthesizedStack } from "./terraform";
 
 /** A Lambda function as it would be deployed. */
@@ -15,6 +16,8 @@ export interface LambdaFunction {
   /** Most environments at once; undefined where nothing is reserved. */
   readonly reservedConcurrency?: number;
   readonly environment: Readonly<Record<string, string>>;
+  /** What its role's own policy allows. */
+  readonly grants: readonly Grant[];
 }
 
 export interface Behavior {
@@ -91,6 +94,8 @@ export interface Deployment {
     readonly routes: readonly Route[];
     readonly responses: Readonly<Record<string, GatewayResponse>>;
   };
+  /** Names of all alarms. */
+  readonly alarms: readonly string[];
   readonly schedule: { readonly functionAddress: string; readonly everySeconds: number };
   readonly tables: { readonly counters: Table; readonly positions: Table };
   readonly frontendBucket: string;
@@ -125,6 +130,7 @@ export function readDeployment(directory: string): Deployment {
     responseHeaders: readResponseHeaders(stack, distribution),
     functions,
     api: readApi(stack),
+    alarms: stack.resources("aws_cloudwatch_metric_alarm").map((alarm) => stack.text(alarm, alarm.block.alarm_name)),
     schedule: readSchedule(stack),
     tables: { counters: readTable(stack, "counters"), positions: readTable(stack, "positions") },
     frontendBucket: stack.text(
@@ -162,7 +168,38 @@ function readFunction(stack: SynthesizedStack, resource: Resource): LambdaFuncti
     environment: Object.fromEntries(
       Object.entries(variables).map(([name, value]) => [name, stack.text(resource, value)]),
     ),
+    grants: readGrants(stack, resource),
   };
+}
+
+function readGrants(stack: SynthesizedStack, lambda: Resource): Grant[] {
+  const role = stack.follow(lambda, lambda.block.role);
+  const caller = stack.text(lambda, lambda.block.function_name);
+  const listed = (values: string | readonly string[]): readonly string[] => [values].flat();
+  return stack
+    .resources("aws_iam_role_policy", role.module)
+    .filter((policy) => String(policy.block.role) === `\${aws_iam_role.${role.name}.name}`)
+    .flatMap((policy) => {
+      const { Statement } = JSON.parse(String(policy.block.policy)) as {
+        Statement: { Effect: string; Action: string | string[]; Resource: string | string[] }[];
+      };
+      return Statement.filter(({ Effect }) => Effect === "Allow").flatMap(({ Action, Resource }) =>
+        listed(Action).flatMap((action) =>
+          listed(Resource).map((resource) => ({ caller, action, resource: namedResource(stack, policy, resource) })),
+        ),
+      );
+    });
+}
+
+/** The ARN in a policy as the name of what it stands for, with what follows it: `urr-prod-frontend-prod/edge/list.json`. */
+function namedResource(stack: SynthesizedStack, policy: Resource, arn: string): string {
+  const [, module, type, name, rest = ""] = /^([^:]+):([^.]+)\.([^.]+)\.arn(.*)$/.exec(stack.text(policy, arn)) ?? [];
+  if (module === undefined || type === undefined) {
+    return arn;
+  }
+  const resource = stack.single(type, module, name);
+  const { alarm_name: alarm, bucket, name: own } = resource.block;
+  return `${stack.text(resource, own ?? bucket ?? alarm)}${rest}`;
 }
 
 function readBehaviors(

@@ -8,6 +8,7 @@ const USAGE = `npm run local -- [options]: the edge and the waiting room on this
   --event ID          event that is opened (default: evt-2026)
   --crowd N           visitors who are in line already (default: 900; 0 for none)
   --rate N            visitors let in per ten seconds (default: the stack's)
+  --opens-in N        seconds until the sale opens; who comes before draws lots (default: open at once)
   --environments N    most environments of one Lambda function (default: 16)
   --dynamodb URL      DynamoDB Local instead of dynalite
   --stack DIR         synthesized stack (default: cdktf.out/stacks/prod)
@@ -27,6 +28,7 @@ async function main(args: readonly string[]): Promise<number> {
       event: { type: "string", default: "evt-2026" },
       crowd: { type: "string", default: "900" },
       rate: { type: "string" },
+      "opens-in": { type: "string" },
       environments: { type: "string", default: "16" },
       dynamodb: { type: "string" },
       stack: { type: "string" },
@@ -49,7 +51,12 @@ async function main(args: readonly string[]): Promise<number> {
   });
   const stopped = untilStopped();
   try {
-    await run.open(values.event, values.rate === undefined ? {} : { batchSize: wholeNumber("rate", values.rate) });
+    await run.open(values.event, {
+      ...(values.rate !== undefined && { batchSize: wholeNumber("rate", values.rate) }),
+      ...(values["opens-in"] !== undefined && {
+        opensAt: Math.floor(Date.now() / 1000) + wholeNumber("opens-in", values["opens-in"]),
+      }),
+    });
     await joinCrowd(run, values.event, wholeNumber("crowd", values.crowd));
     process.stdout.write(values.json ? `${JSON.stringify(summary(run, values.event))}\n` : welcome(run, values.event));
     await stopped;

@@ -14,12 +14,13 @@ import {
   openEvent,
   publishActiveEvents,
 } from "../../lambdas/shared/control";
-import { createAwsEndpoint, createBucketOrigin, ObjectStore, SecretStore } from "./aws";
+import { type AlarmState, createAwsEndpoint, createBucketOrigin, ObjectStore, SecretStore } from "./aws";
 import { createDistribution } from "./cloudfront";
 import { type Deployment, type LambdaFunction, readDeployment, type Table } from "./deployment";
 import { createGateway } from "./gateway";
 import { portOf, serve, stopServer } from "./http";
 import { LocalLambda } from "./lambda";
+import { type Grant, Permissions } from "./permissions";
 import { createSite, entryToken } from "./site";
 
 export interface LocalOptions {
@@ -61,6 +62,8 @@ export interface LocalRun {
   readonly plane: ControlPlane;
   readonly secrets: SecretStore;
   readonly objects: ObjectStore;
+  /** State of each of the stack's alarms, by name; all are OK until somebody says otherwise. */
+  readonly alarms: Map<string, AlarmState>;
   /** Sums of the metrics that the functions report, by name. */
   readonly metrics: ReadonlyMap<string, number>;
   /** Opens the event and publishes the edge's list. */
@@ -94,7 +97,9 @@ async function start(options: LocalOptions, cleanup: Cleanup): Promise<LocalRun>
   const temporary = mkdtempSync(path.join(tmpdir(), "urr-local-"));
   cleanup.add(() => rmSync(temporary, { recursive: true, force: true }));
 
-  const database = options.dynamodbEndpoint === undefined ? await startDatabase() : undefined;
+  const grants = deployment.functions.flatMap((one) => one.grants);
+  const callers = deployment.functions.map(({ name }) => name);
+  const database = options.dynamodbEndpoint === undefined ? await startDatabase(callers, grants) : undefined;
   if (database !== undefined) {
     cleanup.add(() => database.stop());
   }
@@ -119,7 +124,9 @@ async function start(options: LocalOptions, cleanup: Cleanup): Promise<LocalRun>
     return server;
   };
   const dynamodbPort = Number(new URL(dynamodbUrl).port);
-  const aws = await listen(createAwsEndpoint({ objects, secrets, dynamodbPort }));
+  const alarms = new Map<string, AlarmState>(deployment.alarms.map((name) => [name, "OK"]));
+  const permissions = new Permissions(new Set(callers), grants);
+  const aws = await listen(createAwsEndpoint({ objects, secrets, alarms, permissions, dynamodbPort }));
   const awsUrl = `http://127.0.0.1:${portOf(aws)}`;
 
   const metrics = new Map<string, number>();
@@ -130,7 +137,6 @@ async function start(options: LocalOptions, cleanup: Cleanup): Promise<LocalRun>
   const onError = (error: Error) => options.onLog?.(JSON.stringify({ level: "ERROR", message: error.message }));
   const runtimeEnvironment = {
     AWS_REGION: deployment.region,
-    AWS_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
     AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
     AWS_ENDPOINT_URL: awsUrl,
     AWS_ENDPOINT_URL_DYNAMODB: dynamodbUrl,
@@ -142,7 +148,8 @@ async function start(options: LocalOptions, cleanup: Cleanup): Promise<LocalRun>
   for (const definition of functionsInUse(deployment)) {
     const lambda = new LocalLambda(definition, {
       directory: path.join(temporary, definition.name),
-      runtimeEnvironment,
+      // Each function calls AWS under its own name, so that its role decides.
+      runtimeEnvironment: { ...runtimeEnvironment, AWS_ACCESS_KEY_ID: definition.name },
       maxEnvironments: options.maxEnvironments ?? DEFAULT_MAX_ENVIRONMENTS,
       onLog,
     });
@@ -182,6 +189,7 @@ async function start(options: LocalOptions, cleanup: Cleanup): Promise<LocalRun>
     plane,
     secrets,
     objects,
+    alarms,
     metrics,
     publish,
     open: async (eventId, openOptions) => {
@@ -264,7 +272,10 @@ async function createTable(client: DynamoDBClient, table: Table): Promise<void> 
   );
 }
 
-async function startDatabase(): Promise<{
+async function startDatabase(
+  callers: readonly string[],
+  grants: readonly Grant[],
+): Promise<{
   port: number;
   usage(reset: boolean): Promise<DatabaseUsage>;
   stop(): Promise<void>;
@@ -275,7 +286,9 @@ async function startDatabase(): Promise<{
       child.once("message", (message) => resolve(message as T));
       child.once("exit", (code) => reject(new Error(`dynalite ended with code ${code}`)));
     });
-  const { port } = await next<{ port: number }>();
+  const ready = next<{ port: number }>();
+  child.send({ callers, grants: grants.filter(({ action }) => action.startsWith("dynamodb:")) });
+  const { port } = await ready;
   return {
     port,
     usage: (reset) => {

@@ -32,6 +32,8 @@ export interface Arguments {
   readonly rate?: number;
   readonly stripes?: number;
   readonly lease?: number;
+  /** Seconds since 1970. */
+  readonly opensAt?: number;
   readonly again: boolean;
   readonly watch: boolean;
   readonly intervalSeconds: number;
@@ -54,7 +56,7 @@ export class UsageError extends Error {
 
 export const USAGE = `npm run vwr -- COMMAND EVENT --env prod|staging [options]: the waiting room, by hand
 
-  open EVENT         new generation: earlier places and tokens are void   --rate N --stripes N --lease N --again
+  open EVENT         new generation: earlier places and tokens are void   --rate N --stripes N --lease N --again --opens-at TIME
   pause EVENT        nobody is let in; places are still given
   resume EVENT       goes on where it was paused
   drain EVENT        lets in who waits, then closes by itself
@@ -68,6 +70,7 @@ export const USAGE = `npm run vwr -- COMMAND EVENT --env prod|staging [options]:
   preflight [EVENT]  what is too small for the crowd                      --visitors N --arrival-seconds N
   warm               makes tables and functions ready for the crowd       --visitors N --arrival-seconds N --site URL --environments N
 
+  --opens-at TIME    visitors may come before, and draw lots for their numbers then: 2026-05-01T20:00:00+09:00
   --env NAME         prod or staging
   --endpoint URL     instead of AWS, such as a local run's (also AWS_ENDPOINT_URL)
   --dry-run          says what would be done and does nothing
@@ -126,6 +129,15 @@ export function parseArguments(args: readonly string[], env: Readonly<Record<str
   const visitors = whole("visitors", 1) ?? 15_000;
   const arrivalSeconds = whole("arrival-seconds", 1) ?? 2;
   const environments = whole("environments", 1) ?? 50;
+  const opensAt = values["opens-at"] === undefined ? undefined : moment(values["opens-at"]);
+  if (Number.isNaN(opensAt)) {
+    problems.push(
+      `--opens-at: given ${values["opens-at"]}; allowed is a time with its offset, such as 2026-05-01T20:00:00+09:00.`,
+    );
+  }
+  if (opensAt !== undefined && known !== undefined && known !== "open") {
+    problems.push(`--opens-at: ${known} does not take it; open does.`);
+  }
   const endpoint = values.endpoint ?? env.AWS_ENDPOINT_URL;
   if (endpoint !== undefined && !URL.canParse(endpoint)) {
     problems.push(`--endpoint: given ${endpoint}; allowed is a URL such as http://127.0.0.1:4566.`);
@@ -142,6 +154,7 @@ export function parseArguments(args: readonly string[], env: Readonly<Record<str
     ...(rate !== undefined && { rate }),
     ...(stripes !== undefined && { stripes }),
     ...(lease !== undefined && { lease }),
+    ...(opensAt !== undefined && { opensAt }),
     again: values.again ?? false,
     watch: values.watch ?? false,
     intervalSeconds,
@@ -167,6 +180,7 @@ function parse(args: readonly string[]) {
         stripes: { type: "string" },
         lease: { type: "string" },
         again: { type: "boolean" },
+        "opens-at": { type: "string" },
         watch: { type: "boolean" },
         interval: { type: "string" },
         visitors: { type: "string" },
@@ -181,6 +195,13 @@ function parse(args: readonly string[]) {
   } catch (error) {
     throw new UsageError([error instanceof Error ? error.message : String(error)]);
   }
+}
+
+/** Seconds since 1970 of a time that names its offset: without one it would mean another moment on every machine. */
+function moment(text: string): number {
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)$/.test(text)
+    ? Math.floor(Date.parse(text) / 1000)
+    : Number.NaN;
 }
 
 function validValue(command: Command, value: string | undefined): boolean {

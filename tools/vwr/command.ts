@@ -96,13 +96,14 @@ function changeFor(args: Arguments, event: string): Change {
         effect: (status) =>
           status?.isActive
             ? `voids the places of ${status.waiting} who wait and every token of generation ${status.generation}`
-            : "starts a new generation: visitors queue, and tokens of earlier generations are void",
+            : `starts a new generation: visitors queue, and tokens of earlier generations are void${args.opensAt === undefined ? "" : `; who comes before ${new Date(args.opensAt * 1000).toISOString()} draws lots then`}`,
         asks: always,
         apply: ({ plane }) =>
           openEvent(plane, event, {
             ...(args.rate !== undefined && { batchSize: args.rate }),
             ...(args.stripes !== undefined && { stripes: args.stripes }),
             ...(args.lease !== undefined && { lease: args.lease }),
+            ...(args.opensAt !== undefined && { opensAt: args.opensAt }),
             again: args.again,
           }),
       };

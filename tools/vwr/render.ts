@@ -14,11 +14,12 @@ export function painter(colours: boolean): Paint {
 const BAR_WIDTH = 24;
 
 /** One word for what an event is doing. */
-export function stateOf({ bypass, draining, isActive, paused }: EventStatus): string {
+export function stateOf({ bypass, draining, isActive, opensIn, paused }: EventStatus): string {
   if (!isActive) {
     return "closed";
   }
-  return bypass ? "bypassed" : paused ? "paused" : draining ? "draining" : "open";
+  const open = draining ? "draining" : opensIn === null ? "open" : "before the opening";
+  return bypass ? "bypassed" : paused ? "paused" : open;
 }
 
 export function renderStatus(status: EventStatus, paint: Paint): string {
@@ -27,7 +28,8 @@ export function renderStatus(status: EventStatus, paint: Paint): string {
   const rows: [string, string][] = [
     ["state", paint(tone, state)],
     ["generation", whole(status.generation)],
-    ["handed out", whole(status.handedOut)],
+    ...(status.opensIn === null ? [] : [["opens in", duration(status.opensIn)] as [string, string]]),
+    [status.opensIn === null ? "handed out" : "came early", whole(status.handedOut)],
     ["let in", whole(Math.min(status.servingCounter, status.handedOut))],
     ["waiting", paint("bold", whole(status.waiting))],
     [

@@ -6,8 +6,11 @@
 /** What assign and check answer, as far as the browser uses it. */
 export interface Place {
   readonly requestId: string;
-  readonly position: number;
-  readonly ahead: number;
+  /** Null until the event opens and lots are drawn. */
+  readonly position: number | null;
+  readonly ahead: number | null;
+  /** Seconds until the opening, 0 while lots are drawn; null once there is a position. */
+  readonly opensIn: number | null;
   /** Seconds; null while the line stands still. */
   readonly estimatedWait: number | null;
   /** Seconds. */
@@ -19,6 +22,9 @@ export interface Place {
   readonly ticket: string | null;
 }
 
+/** A place with its number. */
+export type NumberedPlace = Place & { readonly position: number; readonly ahead: number };
+
 /** Why the visitor got a new number without asking for one. */
 export type Notice = "renewed" | "expired";
 export type Trouble = "busy" | "offline" | "unreachable";
@@ -28,8 +34,15 @@ export type Stop = "unknown-event" | "bad-address";
 export type LineState =
   | { readonly kind: "joining" }
   | {
+      /** Came before the opening; the number will be drawn. */
+      readonly kind: "early";
+      readonly opensIn: number;
+      readonly trouble?: Trouble;
+      readonly notice?: Notice;
+    }
+  | {
       readonly kind: "waiting";
-      readonly place: Place;
+      readonly place: NumberedPlace;
       /** 0 at the moment of joining, 1 at the front. */
       readonly progress: number;
       readonly trouble?: Trouble;
@@ -181,7 +194,7 @@ export class WaitingLine {
   private take(answer: Response, body: (Place & { code?: string }) | undefined): void {
     const code = body?.code ?? "";
     const stop = STOPS[code];
-    if (answer.ok && body !== undefined && typeof body.position === "number") {
+    if (answer.ok && body !== undefined && (isNumbered(body) || typeof body.opensIn === "number")) {
       this.accept(body);
     } else if (stop !== undefined) {
       this.stop();
@@ -203,10 +216,16 @@ export class WaitingLine {
   private accept(place: Place): void {
     this.failures = 0;
     this.place = place;
-    const samePlace = this.saved.position === place.position;
-    const firstAhead = samePlace ? Math.max(this.saved.firstAhead ?? 0, place.ahead) : place.ahead;
-    const { requestId, position, ticket } = place;
-    this.store({ requestId, ticket, position, firstAhead, savedAt: this.now() });
+    const { requestId, ticket } = place;
+    const saved = { requestId, ticket, savedAt: this.now() };
+    if (isNumbered(place)) {
+      const { ahead, position } = place;
+      const samePlace = this.saved.position === position;
+      const firstAhead = samePlace ? Math.max(this.saved.firstAhead ?? 0, ahead) : ahead;
+      this.store({ ...saved, position, firstAhead });
+    } else {
+      this.store(saved);
+    }
     if (place.admitted && place.token !== null) {
       this.stop();
       this.options.onChange({ kind: "admitted", place });
@@ -232,14 +251,14 @@ export class WaitingLine {
       this.options.onChange(trouble === undefined ? { kind: "joining" } : { kind: "delayed", trouble });
       return;
     }
+    const more = { ...(trouble === undefined ? {} : { trouble }), ...(notice === undefined ? {} : { notice }) };
+    if (!isNumbered(place)) {
+      this.options.onChange({ kind: "early", opensIn: place.opensIn ?? 0, ...more });
+      return;
+    }
     const first = Math.max(this.saved.firstAhead ?? 0, place.ahead, 1);
-    this.options.onChange({
-      kind: "waiting",
-      place,
-      progress: Math.min(1, Math.max(0, 1 - place.ahead / first)),
-      ...(trouble === undefined ? {} : { trouble }),
-      ...(notice === undefined ? {} : { notice }),
-    });
+    const progress = Math.min(1, Math.max(0, 1 - place.ahead / first));
+    this.options.onChange({ kind: "waiting", place, progress, ...more });
   }
 
   private schedule(seconds: number): void {
@@ -327,4 +346,8 @@ export class WaitingLine {
   private random(): number {
     return (this.options.random ?? Math.random)();
   }
+}
+
+function isNumbered(place: Place): place is NumberedPlace {
+  return typeof place.position === "number" && typeof place.ahead === "number";
 }

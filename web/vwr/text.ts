@@ -5,6 +5,11 @@ export type Language = "ko" | "en";
 export interface Texts {
   readonly title: string;
   readonly lead: string;
+  readonly early: string;
+  readonly earlyLead: string;
+  readonly opensLabel: string;
+  opensIn(seconds: number): string;
+  readonly drawing: string;
   readonly joining: string;
   readonly joiningLead: string;
   readonly positionLabel: string;
@@ -50,6 +55,12 @@ export interface Texts {
 const ko: Texts = {
   title: "접속 대기 중",
   lead: "현재 접속자가 많아 순서대로 안내하고 있습니다",
+  early: "예매 시작 전입니다",
+  earlyLead:
+    "시작 전에 들어오신 분들의 순번은 예매가 시작될 때 추첨으로 정해집니다. 일찍 오셔도, 새로고침하셔도 순번은 달라지지 않습니다.",
+  opensLabel: "예매 시작까지",
+  opensIn: (seconds) => `약 ${koreanDuration(seconds)}`,
+  drawing: "순번을 추첨하고 있습니다",
   joining: "대기 순번을 받고 있습니다",
   joiningLead: "잠시만 기다려 주세요",
   positionLabel: "현재 대기 순번",
@@ -99,6 +110,12 @@ const ko: Texts = {
 const en: Texts = {
   title: "You are in line",
   lead: "Many people are here right now, so we are letting everyone in one by one",
+  early: "The sale has not opened yet",
+  earlyLead:
+    "Everyone who comes before it opens is given a random number when it does. Coming earlier or reloading makes no difference.",
+  opensLabel: "Opens in",
+  opensIn: (seconds) => `about ${englishDuration(seconds)}`,
+  drawing: "Numbers are being drawn",
   joining: "Getting your place in line",
   joiningLead: "Just a moment",
   positionLabel: "Your number",

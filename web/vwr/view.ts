@@ -30,6 +30,7 @@ const MARKUP = `
   <div class="track" data-part="track" role="progressbar" aria-valuemin="0" aria-valuemax="100"><div class="fill" data-part="fill"></div></div>
   <div class="figures"><p data-part="ahead"></p><p><span data-part="wait-label"></span> <strong data-part="wait"></strong></p></div>
 </div>
+<p class="opens" data-part="opens"><span data-part="opens-label"></span> <strong data-part="opens-in"></strong></p>
 <div data-part="spinner" class="spinner" aria-hidden="true"></div>
 <p class="note" data-part="note" hidden></p>
 <p class="hint" data-part="hint"></p>
@@ -111,7 +112,13 @@ export class WaitingView {
   private renderPlace(state: ViewState, texts: Texts): void {
     const waiting = state.kind === "waiting";
     this.show("place", waiting);
-    this.show("spinner", state.kind === "joining" || state.kind === "delayed" || state.kind === "admitted");
+    const drawing = state.kind === "early" && state.opensIn === 0;
+    this.show("spinner", drawing || ["joining", "delayed", "admitted"].includes(state.kind));
+    this.show("opens", state.kind === "early");
+    if (state.kind === "early") {
+      this.text("opens-label", drawing ? "" : texts.opensLabel);
+      this.text("opens-in", opening(state.opensIn, texts));
+    }
     if (!waiting) {
       return;
     }
@@ -130,7 +137,7 @@ export class WaitingView {
   }
 
   private renderActions(state: ViewState, texts: Texts): void {
-    const inLine = state.kind === "waiting" || state.kind === "joining" || state.kind === "delayed";
+    const inLine = !isEnd(state);
     this.text("hint", inLine ? `${texts.keepOpen}\n${texts.automatic}` : "");
     this.show("hint", inLine);
     this.action("leave", texts.leave, inLine);
@@ -152,10 +159,13 @@ export class WaitingView {
     if (kind === this.announcedKind && now - this.announcedAt < ANNOUNCE_EVERY_MS) {
       return;
     }
+    const headline = `${title}. ${lead}`;
     const place =
       state.kind === "waiting"
         ? texts.announce(state.place.position, state.place.ahead, state.place.estimatedWait)
-        : `${title}. ${lead}`;
+        : state.kind === "early"
+          ? `${headline} ${state.opensIn > 0 ? `${texts.opensLabel} ` : ""}${opening(state.opensIn, texts)}.`
+          : headline;
     this.text("live", note === undefined ? place : `${note} ${place}`);
     this.announcedKind = kind;
     this.announcedAt = now;
@@ -192,7 +202,11 @@ export class WaitingView {
 }
 
 function isEnd(state: ViewState): boolean {
-  return !["joining", "waiting", "delayed"].includes(state.kind);
+  return !["joining", "early", "waiting", "delayed"].includes(state.kind);
+}
+
+function opening(opensIn: number, texts: Texts): string {
+  return opensIn > 0 ? texts.opensIn(opensIn) : texts.drawing;
 }
 
 function headline(state: ViewState, texts: Texts): { title: string; lead: string } {
@@ -200,6 +214,8 @@ function headline(state: ViewState, texts: Texts): { title: string; lead: string
     case "joining":
     case "delayed":
       return { title: texts.joining, lead: texts.joiningLead };
+    case "early":
+      return { title: texts.early, lead: texts.earlyLead };
     case "waiting":
       return { title: texts.title, lead: texts.lead };
     case "admitted":
@@ -223,13 +239,13 @@ function noteOf(state: ViewState, texts: Texts): string | undefined {
   if (state.kind === "delayed") {
     return state.trouble === "busy" ? texts.busyFirst : troubleText(state.trouble, texts);
   }
-  if (state.kind !== "waiting") {
+  if (state.kind !== "waiting" && state.kind !== "early") {
     return undefined;
   }
   if (state.trouble !== undefined) {
     return troubleText(state.trouble, texts);
   }
-  if (state.place.paused || state.place.estimatedWait === null) {
+  if (state.kind === "waiting" && (state.place.paused || state.place.estimatedWait === null)) {
     return texts.paused;
   }
   return state.notice === undefined ? undefined : texts[state.notice];

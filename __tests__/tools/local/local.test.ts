@@ -3,7 +3,11 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CloudWatchClient, SetAlarmStateCommand } from "@aws-sdk/client-cloudwatch";
+import { DynamoDBClient, QueryCommand } from "@aws-sdk/client-dynamodb";
+import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventStatus } from "../../../lambdas/shared/control";
 import { signingKey } from "../../../lambdas/shared/secrets";
 import { mintToken } from "../../../lambdas/shared/tokens";
 import { readDeployment } from "../../../tools/local/deployment";
@@ -152,6 +156,43 @@ describe("the API", () => {
   });
 });
 
+describe("what a function may do", () => {
+  const advancer = "urr-prod-vwr-counter-advancer";
+  const clientOf = (accessKeyId: string) =>
+    new DynamoDBClient({
+      endpoint: run.awsUrl,
+      region: run.deployment.region,
+      credentials: { accessKeyId, secretAccessKey: "any" },
+    });
+  const query = (IndexName?: string) =>
+    new QueryCommand({
+      TableName: run.deployment.tables.positions.name,
+      ...(IndexName && { IndexName }),
+      KeyConditionExpression: "eventId = :event",
+      ExpressionAttributeValues: { ":event": { S: "evt-1#00#g1" } },
+    });
+
+  it("is what its role in the stack allows, down to the index", async () => {
+    expect((await clientOf(advancer).send(query())).Items).toEqual([]);
+    await expect(clientOf(advancer).send(query("eventId-position-index"))).rejects.toThrow("not authorized");
+    await expect(clientOf("urr-prod-vwr-api").send(query())).rejects.toThrow(
+      "urr-prod-vwr-api is not authorized to perform: dynamodb:Query on resource: urr-prod-vwr-positions",
+    );
+    // The operator is no function.
+    expect((await clientOf("local").send(query())).Items).toEqual([]);
+  });
+
+  it("does not include secrets of others", async () => {
+    const secrets = new SecretsManagerClient({
+      endpoint: run.awsUrl,
+      region: run.deployment.region,
+      credentials: { accessKeyId: advancer, secretAccessKey: "any" },
+    });
+    const SecretId = "urr-prod/vwr-token-secret";
+    await expect(secrets.send(new GetSecretValueCommand({ SecretId }))).rejects.toThrow("not authorized");
+  });
+});
+
 describe("time", () => {
   it.concurrent("lets in at the documented pace without anybody's doing", async ({ expect }) => {
     await run.open("evt-pace", { batchSize: 1, stripes: 1, lease: 1 });
@@ -161,6 +202,28 @@ describe("time", () => {
     const first = places.find(({ position }) => position === 1);
     const check = async () => (await api(`check/evt-pace/${first.requestId}`)).json();
     await expect.poll(async () => (await check()).admitted, { timeout: 40_000, interval: 500 }).toBe(true);
+  });
+
+  it.concurrent("lets in half as many while an alarm of the booking API is on, and gives the rate back afterwards", async ({
+    expect,
+  }) => {
+    const event = "evt-busy";
+    await run.open(event, { batchSize: 8, stripes: 1, lease: 1 });
+    await Promise.all(Array.from({ length: 60 }, () => api(`assign/${event}`, { method: "POST", body: "{}" })));
+    const cloudwatch = new CloudWatchClient({
+      endpoint: run.awsUrl,
+      region: run.deployment.region,
+      credentials: { accessKeyId: "local", secretAccessKey: "local" },
+    });
+    const set = (StateValue: "ALARM" | "OK") =>
+      cloudwatch.send(
+        new SetAlarmStateCommand({ AlarmName: "urr-prod-vwr-booking-slow", StateValue, StateReason: "drill" }),
+      );
+    const status = () => eventStatus(run.plane, event, 500);
+    await set("ALARM");
+    await expect.poll(async () => (await status()).limit, { timeout: 40_000, interval: 500 }).toBe(4);
+    await set("OK");
+    await expect.poll(async () => (await status()).limit, { timeout: 40_000, interval: 500 }).toBeGreaterThan(4);
   });
 
   it.concurrent("takes tokens of a rotated secret without a restart, and those of the one before", async ({

@@ -7,6 +7,7 @@ import { eventStatus } from "../../../lambdas/shared/control";
 import { ACTIVE_EVENTS_KEY as PUBLISHED_BY_THE_STACK } from "../../../stacks/prod";
 import { createAwsEndpoint, ObjectStore, SecretStore } from "../../../tools/local/aws";
 import { portOf, serve, stopServer } from "../../../tools/local/http";
+import { Permissions } from "../../../tools/local/permissions";
 import { runCommand, type Terminal } from "../../../tools/vwr/command";
 import { ACTIVE_EVENTS_KEY } from "../../../tools/vwr/target";
 import { createTables, listen } from "../../lambdas/support/tables";
@@ -23,7 +24,15 @@ const objects = new ObjectStore();
 beforeAll(async () => {
   database = dynalite({ createTableMs: 0 });
   const dynamodbPort = await listen(database);
-  aws = await serve(createAwsEndpoint({ objects, secrets: new SecretStore(), dynamodbPort }));
+  aws = await serve(
+    createAwsEndpoint({
+      objects,
+      secrets: new SecretStore(),
+      alarms: new Map(),
+      permissions: new Permissions(new Set(), []),
+      dynamodbPort,
+    }),
+  );
   endpoint = `http://127.0.0.1:${portOf(aws)}`;
   client = new DynamoDBClient({
     endpoint,
@@ -105,6 +114,26 @@ describe("opening an event", () => {
       lease: 2,
     });
     expect(published().events[event]).toEqual({ generation: 1 });
+  });
+
+  it("takes visitors before the opening, who draw lots when it has come", async () => {
+    const { code, out } = await vwr(
+      `open ${event} --opens-at ${new Date(Date.now() + 3_600_000).toISOString().slice(0, 19)}Z --yes`,
+    );
+    expect(code).toBe(0);
+    expect(out).toContain("before the opening");
+    expect(out).toMatch(/opens in\s+(60 min|1 h)/);
+    expect((await statusOf(event)).opensIn).toBeGreaterThan(3_500);
+  });
+
+  it.each([
+    ["a time that is past", "2020-01-01T00:00:00Z", 4],
+    ["a time more than twelve hours away", "2999-01-01T00:00:00Z", 4],
+    ["a time without its offset", "2026-05-01T20:00:00", 2],
+  ])("fails for %s", async (_, time, code) => {
+    const result = await vwr(`open ${event} --opens-at ${time} --yes`);
+    expect(result.code).toBe(code);
+    expect(result.error).toMatch(/opens-?at/i);
   });
 
   it("asks for the event's id in production and goes on when it is typed", async () => {
