@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { pauseEvent, resumeEvent } from "../../lambdas/shared/control";
 import { n, rowKey, s } from "../../lambdas/shared/schema";
 import { signingKey } from "../../lambdas/shared/secrets";
 import { mintToken } from "../../lambdas/shared/tokens";
@@ -280,6 +281,48 @@ describe.skipIf(leaveOut)("the waiting room in Chromium (left out where no Chrom
       expect(await position(page).textContent()).toBe("11번");
     });
 
+    it("keeps the number on screen while the API answers 503, and goes on when it recovers", async () => {
+      const event = await stage.openEvent(1, 10);
+      await page.goto(`/vwr/${event}`);
+      await expectText(position(page), "11번");
+      await page.route("**/vwr-api/**", (route) => route.fulfill({ status: 503, headers: { "retry-after": "1" } }));
+      await expectText(note(page), "접속이 몰려");
+      expect(await position(page).textContent()).toBe("11번");
+      await page.unroute("**/vwr-api/**");
+      await note(page).waitFor({ state: "hidden", ...SOON });
+      expect(await position(page).textContent()).toBe("11번");
+    });
+
+    it("asks soon after a sleep in which its turn came", async () => {
+      const event = await stage.openEvent(500, 10);
+      await pauseEvent(stage.run.plane, event);
+      await page.clock.install();
+      await page.goto(`/vwr/${event}`);
+      await expectText(position(page), "11번");
+      await page.clock.pauseAt(Date.now() + 60_000);
+      await resumeEvent(stage.run.plane, event);
+      await expect.poll(async () => (await assign(stage.run, event)).admitted, SOON).toBe(true);
+      // Timers of a sleeping device do not run; its clock goes on.
+      await page.clock.setSystemTime(Date.now() + 600_000);
+      await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+      await page.clock.runFor(1_500);
+      await page.waitForURL(`**/booking/${event}`, SOON);
+    });
+
+    it("waits and gets in over a slow network: 400 kbit/s with two seconds of delay", async () => {
+      const event = await stage.openEvent(100, 5);
+      const network = await context.newCDPSession(page);
+      await network.send("Network.enable");
+      await network.send("Network.emulateNetworkConditions", {
+        offline: false,
+        latency: 2_000,
+        downloadThroughput: 50_000,
+        uploadThroughput: 50_000,
+      });
+      await page.goto(`/vwr/${event}`, { timeout: 60_000 });
+      await page.waitForURL(`**/booking/${event}`, { timeout: 60_000 });
+    });
+
     it("gives a new number, and says so, when the event is opened again", async () => {
       const event = await stage.openEvent(1, 10);
       await page.goto(`/vwr/${event}`);
@@ -337,6 +380,37 @@ describe.skipIf(leaveOut)("the waiting room in Chromium (left out where no Chrom
       await page.goto("/vwr/never-opened");
       await expectText(title(page), "대기열이 없는 공연입니다");
       expect(await page.getByRole("button", { name: "지금 이동하기" }).isVisible()).toBe(true);
+    });
+  });
+
+  describe("before the opening", () => {
+    const openIn = async (seconds: number): Promise<string> => {
+      const event = await stage.openEvent(100, 0);
+      const opensAt = Math.floor(Date.now() / 1000) + seconds;
+      await stage.run.open(event, { batchSize: 100, stripes: 1, lease: 1, opensAt, again: true });
+      return event;
+    };
+
+    it("says when it opens and that numbers are drawn, and promises none", async () => {
+      const event = await openIn(3_600);
+      await page.goto(`/vwr/${event}`);
+      await expectText(title(page), "예매 시작 전입니다");
+      await expectText(page.locator("[data-part=opens]"), "예매 시작까지 약 1시간");
+      await expectText(page.locator("[role=status]"), "예매 시작까지");
+      expect(await position(page).isVisible()).toBe(false);
+      expect(await violations(page)).toEqual([]);
+      await page.locator("[data-part=language]").click();
+      await expectText(title(page), "The sale has not opened yet");
+      expect(await violations(page)).toEqual([]);
+    });
+
+    it("draws a number when the time has come, the same after a reload, and lets in", async () => {
+      const event = await openIn(15);
+      await Promise.all(Array.from({ length: 5 }, () => assign(stage.run, event)));
+      await page.goto(`/events/${event}`);
+      await page.getByRole("button", { name: "예매하기" }).click();
+      await expectText(title(page), "예매 시작 전입니다");
+      await page.waitForURL(`**/booking/${event}`, { timeout: 60_000 });
     });
   });
 

@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { SQSRecord } from "aws-lambda";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { silentTelemetry } from "../../lambdas/shared/telemetry";
+import { silentTelemetry, type Telemetry } from "../../lambdas/shared/telemetry";
 import { createHandler } from "../../lambdas/ticket-worker/handler";
 import { collect, listen, stop } from "./support/tables";
 
@@ -65,11 +65,14 @@ function record(number: number, group: string, body: unknown = ticket(number)): 
 const ticket = (seat: number, action = "seat_reserve") => ({ action, eventId: "evt-1", seat });
 const tenOf = (group: string) => Array.from({ length: 10 }, (_, index) => record(index + 1, group));
 
-async function process(records: SQSRecord[], options: { remainingMs?: () => number; callTimeoutMs?: number } = {}) {
+async function process(
+  records: SQSRecord[],
+  options: { remainingMs?: () => number; callTimeoutMs?: number; telemetry?: Telemetry } = {},
+) {
   const handler = createHandler({
     ticketServiceUrl: url,
     internalApiToken: async () => "internal-token",
-    telemetry: silentTelemetry,
+    telemetry: options.telemetry ?? silentTelemetry,
     sleep: async () => undefined,
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
   });
@@ -138,6 +141,18 @@ describe("partial failure", () => {
     respond = () => status;
     expect(await process([record(1, "g")])).toEqual(["m1"]);
     expect(received).toHaveLength(1);
+  });
+
+  it.each([
+    [429, 2],
+    [503, 2],
+    [502, 0],
+    [500, 0],
+  ])("reports ticket-service as busy for every %i, which the waiting room's rate follows (%i times)", async (status, times) => {
+    respond = () => status;
+    const counted: string[] = [];
+    await process([record(1, "g")], { telemetry: { ...silentTelemetry, count: (metric) => counted.push(metric) } });
+    expect(counted.filter((metric) => metric === "TicketServiceBusy")).toHaveLength(times);
   });
 
   it.each([429, 502, 503])("fails after a second try when ticket-service answers %i", async (status) => {

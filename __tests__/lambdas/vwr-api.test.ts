@@ -639,7 +639,7 @@ describe("failing DynamoDB", () => {
     expect(second.body.position).toBe(2);
   });
 
-  it("loses no visitor when the row cannot be written: the same request gets a place later", async () => {
+  it("loses no visitor after a crash between counter and row: the same request gets a place later", async () => {
     await open({ stripes: 1 });
     const one = environment();
     tables.fail("PutItem", "throttle", { times: 3 });

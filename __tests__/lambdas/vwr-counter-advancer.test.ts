@@ -452,6 +452,23 @@ describe("advancing", () => {
     expect(await control()).toMatchObject({ servingCounter: 3, isActive: false });
   });
 
+  it("passes over the places of an environment that crashed between lease and use, and loses nobody else", async () => {
+    await openEvent(plane(), event, { stripes: 1, lease: 4 });
+    const crashed = new ApiEnvironment(tables, clock);
+    const other = new ApiEnvironment(tables, clock);
+    const first = await crashed.assign(event, { requestId: requestIdOf(1) });
+    const second = await other.assign(event, { requestId: requestIdOf(2) });
+    // Positions 2 to 4 were leased by the first environment, which never uses them nor writes them down.
+    expect([first.body.position, second.body.position]).toEqual([1, 5]);
+    for (let tick = 0; tick < 3; tick += 1) {
+      clock.pass(10_000);
+      await advance(tables, clock, 2);
+    }
+    clock.pass(1_100);
+    const reply = await other.check(event, requestIdOf(2), second.body.ticket);
+    expect(reply.body).toMatchObject({ position: 5, admitted: true });
+  });
+
   it("spends no rate on places that nobody holds", async () => {
     const environment = await queueOf(0, { lease: 4 });
     const places = [];
