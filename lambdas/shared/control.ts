@@ -97,8 +97,12 @@ export async function openEvent(
   const batchSize = options.batchSize === undefined ? undefined : inRange("batchSize", options.batchSize, 1, MAX_BATCH);
   const nowSeconds = Math.floor((plane.nowMs?.() ?? Date.now()) / 1000);
   const { opensAt } = options;
-  if (opensAt !== undefined) {
-    inRange("opensAt", opensAt, nowSeconds + 1, nowSeconds + MAX_EARLY_SECONDS);
+  if (opensAt !== undefined && (opensAt <= nowSeconds || opensAt > nowSeconds + MAX_EARLY_SECONDS)) {
+    const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
+    throw new ControlError(
+      "OUT_OF_RANGE",
+      `opens-at: given ${iso(opensAt)}; allowed is a time after now, ${iso(nowSeconds)}, and by ${iso(nowSeconds + MAX_EARLY_SECONDS)}: rows of those who come early live no longer.`,
+    );
   }
   const raw = await readItem(plane, eventId);
   const before = toControl(raw);

@@ -91,9 +91,18 @@ export class LocalLambda {
     }
   }
 
+  /** Ends every environment, and every call that waits for one or is under way: their timeouts would keep the process alive. */
   async stop(): Promise<void> {
-    await Promise.all([...this.all].map(({ worker }) => worker.terminate()));
+    const stopped = new InvocationError(`${this.definition.name}: stopped`);
+    const environments = [...this.all];
     this.all.clear();
+    for (const { reject } of this.queue.splice(0)) {
+      reject(stopped);
+    }
+    for (const { finish } of environments) {
+      finish?.({ error: stopped });
+    }
+    await Promise.all(environments.map(({ worker }) => worker.terminate()));
   }
 
   private acquire(event: unknown): Promise<Environment> {

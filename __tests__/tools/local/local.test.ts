@@ -1,4 +1,5 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
@@ -267,6 +268,22 @@ it("stops without leaving anything behind", async () => {
   await own.stop();
   expect(folders().filter((name) => made.includes(name))).toEqual([]);
   await expect(fetch(own.url)).rejects.toThrow();
+});
+
+it("ends within seconds of Ctrl+C, though the advancer is at work for a minute", async () => {
+  const child = spawn(
+    process.execPath,
+    ["--import", "tsx", "tools/local/index.ts", "--stack", join(output, "stacks/prod"), "--crowd", "3", "--json"],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  const [line] = (await once(child.stdout, "data")) as [Buffer];
+  const { eventUrl } = JSON.parse(line.toString()) as { eventUrl: string };
+  expect((await fetch(eventUrl)).status).toBe(200);
+  const askedAt = performance.now();
+  child.kill("SIGINT");
+  expect(await once(child, "exit")).toEqual([0, null]);
+  expect(performance.now() - askedAt).toBeLessThan(20_000);
+  await expect(fetch(eventUrl)).rejects.toThrow();
 });
 
 /** As a browser's address bar asks; fetch would call itself a script. */
