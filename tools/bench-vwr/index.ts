@@ -12,6 +12,7 @@ import { createHandler } from "../../lambdas/vwr-api/handler";
 import { WaitingRoom } from "../../lambdas/vwr-api/service";
 import { runTick } from "../../lambdas/vwr-counter-advancer/handler";
 import { type BaselineOptions, baselineAssign, baselineCheck, baselineTake } from "./baseline";
+import { type LoadTime, measureLoadTimes } from "./load-time";
 import { metered, quantile, type Usage } from "./meter";
 import { OPENING_15K, type SimulationResult, simulateOpening } from "./simulate";
 
@@ -43,7 +44,9 @@ const COUNTERS = "bench-counters";
 const POSITIONS = "bench-positions";
 const CONCURRENCY = 200;
 /** Turns in which the designs are measured. */
-const SLICES = 5;
+const SLICES = 10;
+/** Calls of each design before anything is measured: V8 compiles what it meets often. */
+const WARM_UP = 1_000;
 const TICKETED_CHECKS = 200_000;
 const BASELINE_CHECKS = 6_000;
 const BATCH = 500;
@@ -62,6 +65,7 @@ export async function bench(visitors: number, log: (line: string) => void): Prom
   });
   try {
     await createTables(client);
+    await sideBySide(WARM_UP, { baseline: baselineAssigning(client), ours: await assigning(client, CONCURRENCY) });
     const allocation = await sideBySide(visitors, {
       baseline: baselineAllocation(client),
       ours: await allocating(client, 1),
@@ -78,7 +82,8 @@ export async function bench(visitors: number, log: (line: string) => void): Prom
     });
     const drained = await drainQueue(client, Math.min(visitors, 3_000));
     const simulated = await simulateOpening({ ...OPENING_15K, visitors });
-    return report({ visitors, allocation, assign, check, drained, simulated }, log);
+    const loadTimes = measureLoadTimes();
+    return report({ visitors, allocation, assign, check, drained, simulated, loadTimes }, log);
   } finally {
     client.destroy();
     database.disconnect();
@@ -303,10 +308,11 @@ function report(
     check: Pair;
     drained: { ticks: number; perTick: number[] };
     simulated: SimulationResult;
+    loadTimes: readonly LoadTime[];
   },
   log: (line: string) => void,
 ): BenchResult {
-  const { visitors, allocation, assign, check, drained, simulated } = results;
+  const { visitors, allocation, assign, check, drained, simulated, loadTimes } = results;
   const ratio = ({ baseline, ours }: Pair) => ours.perSecond / baseline.perSecond;
   const units = ({ baseline, ours }: Pair) => ours.writeUnits / baseline.writeUnits;
   const table: string[][] = [
@@ -334,6 +340,20 @@ function report(
     `Simulated time: ${visitors} arrivals in ${arrivalMs} ms, ${environments} environments, ${stripes} stripes, lease ${lease}`,
   );
   print(simulatedTable, log);
+  log("Packages, as deployed");
+  print(
+    [
+      ["", "zipped, KB", "CPU, ms", "took, ms", "target"],
+      ...loadTimes.map(({ name, zippedKb, cpuMs, wallMs }) => [
+        `load ${name}`,
+        whole(zippedKb),
+        whole(cpuMs),
+        whole(wallMs),
+        `<= 60 ms${{ "vwr-api": ", 250 KB", "edge-queue-check": ", 200 KB" }[name] ?? ""}`,
+      ]),
+    ],
+    log,
+  );
   log(`Let in per tick at a rate of ${BATCH}: ${drained.perTick.join(", ")}`);
   const round = (value: number) => Number(value.toFixed(3));
   return {
@@ -362,7 +382,7 @@ function wireRows(name: string, { baseline, ours, spread }: Triple, targets: rea
 
 function print(table: readonly string[][], log: (line: string) => void): void {
   for (const [name = "", ...cells] of table) {
-    const columns = cells.map((cell, column) => cell.padStart(column < 4 ? 11 : 28)).join("");
+    const columns = cells.map((cell, column) => cell.padStart(column < 4 ? 12 : 26)).join("");
     log(`  ${name.padEnd(44)}${columns}`.trimEnd());
   }
   log("");

@@ -72,17 +72,23 @@ const PLANNED_WRITES_PER_KEY = 500;
 /** Mean time of a call in an environment, seconds, and its memory in GiB: for the bill of Lambda. */
 const CALL_SECONDS = 0.012;
 const MEMORY_GIB = 0.25;
+/** Answer to a poll with its headers, and the waiting page compressed, in GB as CloudFront counts them. */
+const ANSWER_GB = 1.2e-6;
+const PAGE_GB = 10e-6;
 /**
- * US dollars, on demand, ap-northeast-2, rounded up to two digits. They change: look at the price pages of the services before
- * relying on them. The proportions are what the plan is about.
+ * US dollars, on demand, without free tiers and discounts for volume. Sources: API Gateway, "Best Practices for Designing Amazon
+ * API Gateway Private APIs", cost optimization (first 333 million a month); CloudFront pricing, data transfer out, South Korea,
+ * first 10 TB; Lambda pricing, x86. DynamoDB, CloudFront's requests and WAF are estimates that err on the high side: their price
+ * pages show no figure for the Region to read offline. The proportions are what the plan is about.
  */
 const PRICES = {
   "DynamoDB, per million write units": 0.72,
   "DynamoDB, per million read units": 0.15,
   "API Gateway (REST), per million requests": 3.5,
   "Lambda, per million requests": 0.2,
-  "Lambda, per GB-second": 0.0000167,
+  "Lambda, per GB-second": 0.0000166667,
   "CloudFront, per million HTTPS requests": 1.2,
+  "CloudFront, per GB to viewers": 0.12,
   "WAF, per million requests": 0.6,
 };
 
@@ -118,7 +124,8 @@ export async function plan(crowd: Crowd, sample: number): Promise<PlanResult> {
       (requests / million) * PRICES["Lambda, per million requests"] +
       requests * CALL_SECONDS * MEMORY_GIB * PRICES["Lambda, per GB-second"],
     "CloudFront and WAF":
-      (requests / million) * (PRICES["CloudFront, per million HTTPS requests"] + PRICES["WAF, per million requests"]),
+      (requests / million) * (PRICES["CloudFront, per million HTTPS requests"] + PRICES["WAF, per million requests"]) +
+      (requests * ANSWER_GB + crowd.visitors * PAGE_GB) * PRICES["CloudFront, per GB to viewers"],
   };
   return {
     ...crowd,
