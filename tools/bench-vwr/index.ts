@@ -82,12 +82,33 @@ export async function bench(visitors: number, log: (line: string) => void): Prom
     });
     const drained = await drainQueue(client, Math.min(visitors, 3_000));
     const simulated = await simulateOpening({ ...OPENING_15K, visitors });
+    const paces = await simulatePaces();
     const loadTimes = measureLoadTimes();
-    return report({ visitors, allocation, assign, check, drained, simulated, loadTimes }, log);
+    return report({ visitors, allocation, assign, check, drained, simulated, paces, loadTimes }, log);
   } finally {
     client.destroy();
     database.disconnect();
   }
+}
+
+/** A sale in full swing, at this many arrivals per second. */
+interface Pace {
+  readonly perSecond: number;
+  readonly simulated: SimulationResult;
+}
+
+/** Leases, and with them the order of arrival and the writes, depend on the pace once the first advance has counted somebody. */
+async function simulatePaces(): Promise<Pace[]> {
+  const paces: Pace[] = [];
+  for (const perSecond of [200, 1_000, 3_000, 10_000]) {
+    const visitors = Math.min(OPENING_15K.visitors, 5 * perSecond);
+    const arrivalMs = (visitors / perSecond) * 1000;
+    // At most one environment per two arrivals a second: Lambda adds none where the others are idle.
+    const environments = Math.min(OPENING_15K.environments, perSecond / 2);
+    const simulated = await simulateOpening({ ...OPENING_15K, visitors, arrivalMs, environments, counted: true });
+    paces.push({ perSecond, simulated });
+  }
+  return paces;
 }
 
 interface Pair {
@@ -308,11 +329,12 @@ function report(
     check: Pair;
     drained: { ticks: number; perTick: number[] };
     simulated: SimulationResult;
+    paces: readonly Pace[];
     loadTimes: readonly LoadTime[];
   },
   log: (line: string) => void,
 ): BenchResult {
-  const { visitors, allocation, assign, check, drained, simulated, loadTimes } = results;
+  const { visitors, allocation, assign, check, drained, simulated, paces, loadTimes } = results;
   const ratio = ({ baseline, ours }: Pair) => ours.perSecond / baseline.perSecond;
   const units = ({ baseline, ours }: Pair) => ours.writeUnits / baseline.writeUnits;
   const table: string[][] = [
@@ -340,6 +362,19 @@ function report(
     `Simulated time: ${visitors} arrivals in ${arrivalMs} ms, ${environments} environments, ${stripes} stripes, lease ${lease}`,
   );
   print(simulatedTable, log);
+  log("Simulated time: a sale in full swing, after the first advance");
+  print(
+    [
+      ["arrivals per second", ...paces.map(({ perSecond }) => whole(perSecond))],
+      ["first-come order error p95, ms", ...paces.map(({ simulated: one }) => whole(one.orderErrorP95Ms))],
+      ["abandoned places", ...paces.map(({ simulated: one }) => percent(one.abandonedShare))],
+      [
+        "hottest key, writes in its busiest second",
+        ...paces.map(({ simulated: one }) => whole(one.hottestItemWritesPerSecond)),
+      ],
+    ],
+    log,
+  );
   log("Packages, as deployed");
   print(
     [
