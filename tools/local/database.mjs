@@ -38,6 +38,7 @@ function countRead(body, bytes) {
 }
 
 const server = dynalite({ createTableMs: 0 });
+server.keepAliveTimeout = 600_000;
 const [serve] = server.listeners("request");
 server.removeAllListeners("request");
 server.on("request", (request, response) => {

@@ -22,6 +22,7 @@ const PLACE = {
   nextPoll: 5,
   admitted: false,
   paused: false,
+  opensIn: null,
   token: null,
   tokenExpiresIn: null,
   ticket: "example",
@@ -33,7 +34,9 @@ interface Shot {
   readonly width: number;
   readonly height: number;
   readonly path: string;
-  readonly place?: Partial<typeof PLACE> & { readonly estimatedWait?: number | null };
+  readonly place?: { readonly [name in keyof typeof PLACE]?: (typeof PLACE)[name] | number | null };
+  /** What the page shows once it has asked again. @default the people ahead in the documents' example */
+  readonly shows?: string;
   readonly javaScript?: boolean;
   readonly act?: (page: Page) => Promise<void>;
 }
@@ -58,7 +61,7 @@ const SHOTS: readonly Shot[] = [
     width: 390,
     height: 800,
     path: PAGE,
-    place: { paused: true, estimatedWait: null as never },
+    place: { paused: true, estimatedWait: null },
   },
   {
     file: "waiting-page-leave-ko",
@@ -70,6 +73,15 @@ const SHOTS: readonly Shot[] = [
       await page.locator("[data-part=position]").waitFor();
       await page.locator("[data-part=leave]").click();
     },
+  },
+  {
+    file: "waiting-page-early-ko",
+    locale: "ko-KR",
+    width: 880,
+    height: 680,
+    path: PAGE,
+    place: { position: null, ahead: null, estimatedWait: null, opensIn: 840 },
+    shows: "약 14분",
   },
   { file: "waiting-page-no-script", locale: "ko-KR", width: 390, height: 640, path: PAGE, javaScript: false },
 ];
@@ -102,13 +114,16 @@ async function take(browser: Browser, run: LocalRun, shot: Shot, file: string): 
     javaScriptEnabled: shot.javaScript ?? true,
   });
   const page = await context.newPage();
-  const joined = { ...PLACE, ...shot.place, ahead: 5200 };
+  const joined = { ...PLACE, ahead: 5200, ...shot.place };
   await page.route(/\/vwr-api\/vwr\/assign\//, (route) => route.fulfill({ json: { ...joined, nextPoll: 0.05 } }));
   await page.route(/\/vwr-api\/vwr\/check\//, (route) => route.fulfill({ json: { ...PLACE, ...shot.place } }));
   await page.goto(shot.path);
   await shot.act?.(page);
   if (shot.javaScript ?? true) {
-    await page.locator("[data-part=ahead]", { hasText: "1,841" }).waitFor();
+    await page
+      .locator(".vwr", { hasText: shot.shows ?? "1,841" })
+      .first()
+      .waitFor();
   }
   await page.screenshot({ path: file });
   await context.close();
