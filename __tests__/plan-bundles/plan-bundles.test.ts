@@ -78,7 +78,7 @@ const step = (...parameters: string[]) =>
   });
 
 const terraform = (folder: string, ...parameters: string[]): string =>
-  execFileSync("terraform", parameters, { cwd: folder, encoding: "utf8", env: environment() });
+  execFileSync("terraform", parameters, { cwd: folder, encoding: "utf8", env: environment(), stdio: "pipe" });
 
 /** A stack that needs no cloud, planned by real Terraform. */
 function plannedFolder(text: string): string {

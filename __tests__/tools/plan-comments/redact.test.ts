@@ -226,7 +226,7 @@ describe("redaction", () => {
   });
 });
 
-describe("content from outside", () => {
+describe("content from outside", { timeout: 300_000 }, () => {
   const nasty = fc.oneof(
     fc.constantFrom(
       "```",

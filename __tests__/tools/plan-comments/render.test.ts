@@ -500,7 +500,7 @@ describe("cost", () => {
     ]);
     const { full } = rendered(plan);
     expect(full).toContain(
-      "about +43 USD a month (estimate, list prices of 2026-11-21, ap-northeast-2, without what is paid by use)",
+      "about +43 USD a month (rough estimate from this repository's table of 2026-11-21, most of which is not checked against AWS's price list, without what is paid by use)",
     );
     expect(full).toContain("Not priced: `aws_db_instance.odd (size not in the table)`");
     expect(rendered(plan, { infracost: { before: 10, after: 15.5, currency: "USD" } }).full).toContain(

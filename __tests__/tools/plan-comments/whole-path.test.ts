@@ -167,6 +167,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
             pull: "1",
           },
           github: { token: "github-actions[bot]", event_name: "workflow_run" },
+          env: { INFRACOST: "false" },
           vars,
         },
         onAction: (action, inputs) => {

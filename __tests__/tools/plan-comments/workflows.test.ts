@@ -54,7 +54,8 @@ describe("workflows of the infrastructure", () => {
   });
 
   it.each(NAMES)("%s pins every action of others by a full commit", (name) => {
-    for (const { uses } of steps(name)) if (uses !== undefined) expect(uses).toMatch(/^[\w-]+\/[\w-]+@[0-9a-f]{40}$/);
+    for (const { uses } of steps(name))
+      if (uses !== undefined) expect(uses).toMatch(/^[\w-]+(?:\/[\w-]+)+@[0-9a-f]{40}$/);
   });
 
   it.each(NAMES)("%s puts no expression into a script", (name) => {
@@ -92,7 +93,8 @@ describe("workflows of the infrastructure", () => {
   });
 
   it("know no long-lived keys", () => {
-    for (const name of NAMES) expect(text(name)).not.toMatch(/aws-access-key-id|AWS_SECRET_ACCESS_KEY|secrets\./);
+    for (const name of NAMES)
+      expect(text(name)).not.toMatch(/aws-access-key-id|AWS_SECRET_ACCESS_KEY|secrets\.(?!INFRACOST_API_KEY)/);
   });
 
   it("assume a role only in the two files that the trust policies name", () => {
@@ -173,6 +175,27 @@ describe("workflows of the infrastructure", () => {
       });
     for (const name of ["infra-command.yml", "infra-apply-stack.yml"])
       expect(text(name)).toContain("--stacks staging,staging-platform,prod,prod-platform ");
+  });
+
+  it("give the program that prices a plan no credentials of AWS", () => {
+    const { steps: all = [], ...plan } = workflow("infra-plan-stack.yml").jobs.plan ?? {};
+    expect(all.find(({ name }) => name === "Price the plan")?.run).toMatch(
+      /^env -i PATH="\$PATH" HOME="\$HOME" INFRACOST_API_KEY=/,
+    );
+    const pricing = all.filter(
+      (step) => JSON.stringify(step).includes("infracost diff") || step.uses?.startsWith("infracost/"),
+    );
+    for (const { if: condition } of pricing as readonly { if?: string }[]) {
+      const contexts = (INFRACOST: string) => ({
+        env: { INFRACOST },
+        inputs: { pull: "1" },
+        steps: { plan: { outcome: "success" } },
+      });
+      expect(runs(condition, contexts("true"))).toBe(true);
+      expect(runs(condition, contexts("false"))).toBe(false);
+    }
+    expect(pricing).toHaveLength(2);
+    expect(JSON.stringify(plan)).toContain("secrets.INFRACOST_API_KEY != ''");
   });
 
   it("refuse a plan that loses what holds data before its bundle is kept or a merge applies it", () => {

@@ -1,4 +1,4 @@
-import { GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
+import { GetObjectCommand, NoSuchKey, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import type { PlannedBundle } from "./requirements";
 
 /** Where bundles wait between plan and apply. */
@@ -47,8 +47,14 @@ export class S3BundleStore implements BundleStore {
   }
 
   async get(planned: PlannedBundle): Promise<Buffer> {
-    const { Body: body } = await this.s3.send(new GetObjectCommand({ Bucket: this.bucket, Key: keyOf(planned) }));
-    if (!body) throw new Error(`${keyOf(planned)} is empty`);
-    return Buffer.from(await body.transformToByteArray());
+    const key = keyOf(planned);
+    try {
+      const { Body: body } = await this.s3.send(new GetObjectCommand({ Bucket: this.bucket, Key: key }));
+      if (!body) throw new Error(`${key} is empty`);
+      return Buffer.from(await body.transformToByteArray());
+    } catch (error) {
+      if (!(error instanceof NoSuchKey)) throw error;
+      throw new Error(`${key} is not in ${this.bucket}: bundles are kept for two weeks. Plan again.`);
+    }
   }
 }

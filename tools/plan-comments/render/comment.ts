@@ -736,7 +736,9 @@ function bundleSection(report: Report, base: SynthStack | undefined): readonly S
     code(cell(change.name)),
     change.beforeBytes === undefined && change.afterBytes === undefined
       ? ""
-      : `${size(change.beforeBytes)} → ${size(change.afterBytes)}`,
+      : change.isNew
+        ? size(change.afterBytes)
+        : `${size(change.beforeBytes)} → ${size(change.afterBytes)}`,
     change.sources.length > 0
       ? `${change.sources
           .slice(0, 6)
@@ -884,7 +886,7 @@ function costWords(cost: CostView, options: RenderOptions): string {
     return `${signed(after - before)} ${words(currency)} a month by Infracost (${figure(before)} → ${figure(after)})`;
   }
   if (cost.rows.length === 0) return "";
-  return `about ${signed(cost.after - cost.before)} USD a month (estimate, list prices of ${cost.date}, ${cost.region}${cost.byUse.length > 0 ? ", without what is paid by use" : ""})`;
+  return `about ${signed(cost.after - cost.before)} USD a month (rough estimate from this repository's table of ${cost.date}, most of which is not checked against AWS's price list${cost.byUse.length > 0 ? ", without what is paid by use" : ""})`;
 }
 
 function costSection(cost: CostView, options: RenderOptions): readonly Section[] {

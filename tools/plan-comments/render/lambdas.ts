@@ -1,11 +1,13 @@
 import type { Asset, SynthStack } from "./configuration";
 import { compareText, type Report } from "./model";
+import { isObject, own } from "./plan";
 import { Words } from "./redact";
 
 /** A function whose code the plan changes. */
 export interface BundleChange {
   readonly address: string;
   readonly name: string;
+  readonly isNew: boolean;
   readonly beforeBytes?: number;
   readonly afterBytes?: number;
   /** Source files that differ, if both bundles can be looked into. */
@@ -20,29 +22,30 @@ export function bundleChangesOf(report: Report, base?: SynthStack): readonly Bun
   for (const item of report.items) {
     if (item.type !== "aws_lambda_function" || !["create", "update", "replace"].includes(item.kind)) continue;
     const [before, after] = [item.change.before, item.change.after].map((value) =>
-      typeof value === "object" && value !== null && !Array.isArray(value)
-        ? (value as Record<string, unknown>).source_code_hash
-        : undefined,
+      isObject(value) ? value.source_code_hash : undefined,
     );
     const sameCode = before !== undefined && before !== null && before === after;
     if (sameCode) continue;
-    const filename = text(item.shown("after", "filename"));
-    const fresh = report.synth?.assets[filename];
-    const old = base ? oldAsset(base, item.address, filename, before) : undefined;
+    // Only to look the bundle up: a file name is not shown.
+    const filename = isObject(item.change.after) ? String(item.change.after.filename ?? "") : "";
+    const fresh = report.synth ? own(report.synth.assets, filename) : undefined;
+    const old = base ? oldAsset(base, filename, before) : undefined;
+    const isNew = item.kind === "create" || before === undefined || before === null;
     changes.push({
       address: item.address,
       name: text(item.shown("after", "function_name")) || item.address,
+      isNew,
       ...(old ? { beforeBytes: old.bytes } : {}),
       ...(fresh ? { afterBytes: fresh.bytes } : {}),
-      ...sourcesOf(old, fresh, item.kind === "create" || before === undefined || before === null),
+      ...sourcesOf(old, fresh, isNew),
     });
   }
   return changes;
 }
 
 /** The old bundle, found by the hash in the state, or by its file name if the base carries only that. */
-function oldAsset(base: SynthStack, _address: string, filename: string, hash: unknown): Asset | undefined {
-  return Object.values(base.assets).find((asset) => asset.hash === hash) ?? base.assets[filename];
+function oldAsset(base: SynthStack, filename: string, hash: unknown): Asset | undefined {
+  return Object.values(base.assets).find((asset) => asset.hash === hash) ?? own(base.assets, filename);
 }
 
 function sourcesOf(

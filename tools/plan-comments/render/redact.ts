@@ -27,7 +27,7 @@ const SECRET_NAME =
 
 /** Names that hold a reference to a secret, or a fact about one, never the secret. */
 const REFERENCE_NAME =
-  /(?:arn|arns|id|ids|name|names|prefix|suffix|length|version|versions|version_id|stages|rotation|enabled|ttl|type|types|kind|source|sources|path|days|window|window_in_days|policy|description|users?|index|key_id|kms_key|status|expiration|expiry|seconds|minutes|count|algorithm|format|key_spec|fields?|header_name|url_suffix|signing_enabled|required|mode|strategy|duration|hop_limit|action|actions)$/i;
+  /(?:arn|arns|id|ids|name|names|prefix|suffix|length|version|versions|version_id|stages|rotation|enabled|ttl|type|types|kind|source|sources|path|days|window|window_in_days|policy|description|users?|index|key_id|kms_key|status|expiration|expiry|seconds|minutes|count|algorithm|format|key_spec|fields?|header_name|url_suffix|signing_enabled|required|mode|strategy|duration|hop_limit|http_tokens|action|actions)$/i;
 
 /** Attributes whose long random look is their nature: digests, identifiers and references of AWS and Terraform. */
 const RANDOM_BY_NATURE =
@@ -84,6 +84,9 @@ const withoutAssignments = (text: string): string =>
   });
 
 const SHORTEST_TAINT = 6;
+
+/** Members that hold a value whose name stands beside it. */
+const VALUE_NAME = /^(?:value|values|default|content)$/i;
 
 /** Text that none of the forms can be found in. */
 const TOO_SHORT_FOR_FORMS = /^[\w./-]{0,14}$/;
@@ -201,7 +204,7 @@ export class Redactor {
     const label = value.name ?? value.key ?? value.Name ?? value.Key ?? value.parameter_name ?? value.header;
     const labelled = typeof label === "string" && isSecretName(label);
     for (const [key, item] of Object.entries(value)) {
-      const secretValue = labelled && /^(?:value|values|default|content)$/i.test(key) && typeof item !== "boolean";
+      const secretValue = labelled && VALUE_NAME.test(key) && typeof item !== "boolean";
       const underSecret = isSecretName(name) && !isObject(item) && !isList(item) && !REFERENCE_NAME.test(key);
       shown[this.key(key)] =
         (secretValue || underSecret) && item !== null && typeof item !== "boolean"
@@ -291,8 +294,9 @@ export function looksRandom(run: string): boolean {
 function isCamelCase(word: string): boolean {
   if (/^(?:AWS|Amazon)[A-Z][A-Za-z\d]+$/.test(word)) return true;
   if (!/^[A-Za-z]+\d{0,4}$/.test(word)) return false;
-  const capitals = word.replace(/[^A-Z]/g, "").length;
-  return capitals / word.length <= 0.34 && vowelsIn(word) >= 0.2;
+  const behindAcronym = word.replace(/^[A-Z]{2,4}(?=[A-Z][a-z])/, "");
+  const capitals = behindAcronym.replace(/[^A-Z]/g, "").length;
+  return capitals / behindAcronym.length <= 0.34 && vowelsIn(word) >= 0.2;
 }
 
 const vowelsIn = (word: string): number => (word.match(/[aeiouy]/gi)?.length ?? 0) / word.length;
@@ -444,20 +448,30 @@ function gatherState(value: Json | undefined, secrets: Set<string>): void {
   }
 }
 
-/** All strings and numbers under marks that say "sensitive". Missing marks add nothing here: they hide at display. */
-function gather(value: Json | undefined, marks: Marks, secrets: Set<string>): void {
+/**
+ * All strings and numbers under marks that say "sensitive". Missing marks add nothing here: they hide at display.
+ *
+ * Terraform marks a set of blocks as a whole where one member of one block is sensitive, such as the header among a distribution's
+ * origins. The block is hidden; what reads like a name or a setting in it (`vwr-api`, `https-only`) is not hunted for elsewhere.
+ */
+function gather(value: Json | undefined, marks: Marks, secrets: Set<string>, inBlock = false): void {
   if (value === undefined || value === null || marks === false || marks === undefined || marks === null) return;
   if (isList(value)) {
-    value.forEach((item, index) => {
-      gather(item, marksOf(marks, index), secrets);
-    });
+    // Marks are few: where they are of the value's own shape, they and not the values are walked.
+    const count = isList(marks) ? Math.min(marks.length, value.length) : value.length;
+    for (let index = 0; index < count; index++) {
+      const item = value[index];
+      gather(item, marksOf(marks, index), secrets, inBlock || (marks === true && isObject(item)));
+    }
   } else if (isObject(value)) {
-    for (const [key, item] of Object.entries(value)) {
+    for (const key of Object.keys(isObject(marks) ? marks : value)) {
       if (marks === true && looksRandom(key)) secrets.add(key);
-      gather(item, marksOf(marks, key), secrets);
+      const named = inBlock && !isSecretName(key) && !VALUE_NAME.test(key);
+      gather(own(value, key), marksOf(marks, key), secrets, named);
     }
   } else if (marks === true && typeof value !== "boolean") {
     const text = String(value);
+    if (inBlock && /^[a-z][a-z\d]*(?:[-._][a-z\d]+)*$/i.test(text) && text.length <= 40 && !looksRandom(text)) return;
     secrets.add(text);
     const parsed = typeof value === "string" && /^\s*[[{]/.test(value) ? parseJson(value) : undefined;
     if (parsed !== undefined) gatherLeaves(parsed, secrets);

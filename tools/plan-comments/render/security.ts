@@ -1,4 +1,4 @@
-import { show } from "./diff";
+import { equal, show } from "./diff";
 import { compareText, type Item, type Report } from "./model";
 import { isObject, type Json } from "./plan";
 import { isShownObject, JsonText, parseJson, type Redactor, type Shown, Words } from "./redact";
@@ -48,6 +48,7 @@ export function securityOf(report: Report, redactor: Redactor): SecurityView {
     if (["read", "no-op", "forget"].includes(item.kind) || item.mode !== "managed") continue;
     if (OTHER_ACCESS.test(item.type)) notAnalysed.push(`${item.address} (${item.type} is not read here)`);
     if (!isNetwork(item) && !mayGrant(item)) continue;
+    if (sameAccess(item)) continue;
     const lines = isNetwork(item) ? network : permissions;
     const rows = (sign: "+" | "-") =>
       isNetwork(item)
@@ -58,21 +59,33 @@ export function securityOf(report: Report, redactor: Redactor): SecurityView {
     const [old, fresh] = [new Set(before.map(key)), new Set(after.map(key))];
     lines.push(...after.filter((row) => !old.has(key(row))), ...before.filter((row) => !fresh.has(key(row))));
   }
-  return { permissions: regrouped(permissions), network, notAnalysed: [...new Set(notAnalysed)].sort(compareText) };
+  return {
+    permissions: regrouped(permissions),
+    network: withoutRepeats(network),
+    notAnalysed: [...new Set(notAnalysed)].sort(compareText),
+  };
 }
 
-const isNetwork = (item: Item): boolean =>
-  /^aws_(?:security_group|default_security_group|security_group_rule|vpc_security_group_(?:in|e)gress_rule)$/.test(
-    item.type,
-  );
+const NETWORK =
+  /^aws_(?:security_group|default_security_group|security_group_rule|vpc_security_group_(?:in|e)gress_rule)$/;
 
-/** Templates of a preview become the addresses they lead to. */
-const followed = (rows: readonly AccessRow[], report: Report): readonly AccessRow[] =>
-  rows.map((row) => ({
-    ...row,
-    who: row.who.includes("${") ? report.configuration.followed(row.address, row.who) : row.who,
-    where: row.where.includes("${") ? report.configuration.followed(row.address, row.where) : row.where,
-  }));
+const isNetwork = (item: Item): boolean => NETWORK.test(item.type);
+
+/** What is not known yet becomes the addresses it leads to, without the signs of a template. */
+function followed(rows: readonly AccessRow[], report: Report): readonly AccessRow[] {
+  const plain = (text: string, address: string) =>
+    text.includes("${")
+      ? report.configuration
+          .followed(address, text)
+          .replace(/\$\{((?:module|data|aws_\w+)\.[\w.[\]"-]+?)(?:\.(?:arn|id))?\}/g, "$1")
+      : text;
+  return rows.map((row) => ({ ...row, who: plain(row.who, row.address), where: plain(row.where, row.address) }));
+}
+
+/** A way from group to group is opened by a rule at each end: one line. */
+const withoutRepeats = (rows: readonly AccessRow[]): readonly AccessRow[] => [
+  ...new Map(rows.map((row) => [JSON.stringify([row.sign, row.who, row.what, row.where]), row])).values(),
+];
 
 /** Whether a look at the redacted values is worth it. */
 function mayGrant(item: Item): boolean {
@@ -120,6 +133,21 @@ const SUBJECTS = new Set([
 
 const grants = (name: string, value: Json): boolean =>
   SUBJECTS.has(name) || POLICY_ATTRIBUTES.has(name) || (typeof value === "string" && value.includes("Statement"));
+
+/** Whether an update leaves alone what says something about access: told before anything is redacted. */
+function sameAccess({ kind, change: { before, after, after_unknown: unknown }, type }: Item): boolean {
+  if (kind !== "update" || !isObject(before) || !isObject(after)) return false;
+  const network = NETWORK.test(type);
+  return Object.keys(after).every(
+    (name) =>
+      !(network ? opens(name) : grants(name, after[name] ?? null) || grants(name, before[name] ?? null)) ||
+      (!(isObject(unknown) && Object.hasOwn(unknown, name)) &&
+        equal(asShown(before[name] ?? null), asShown(after[name] ?? null))),
+  );
+}
+
+/** Only for comparing; never shown. */
+const asShown = (value: Json): Shown => value as unknown as Shown;
 
 const opens = (name: string): boolean =>
   /^(?:type|self|ingress|egress|(?:from|to)_port|(?:ip_)?protocol|(?:ipv6_)?cidr_blocks|cidr_ipv[46]|prefix_list_ids?|(?:source_|referenced_)?security_group_id)$/.test(
