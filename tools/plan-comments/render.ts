@@ -32,6 +32,7 @@ PLAN.json is the output of terraform show -json; "-" reads standard input.
   --base-synth DIR   the same of the base branch: what changed in bundles; in a preview, what to compare with
   --previous FILE    the last comment's body or the last plan's JSON: what changed since (of the first stack)
   --head SHA, --base SHA
+  --error-log FILE   what terraform plan printed: its error is shown if the plan says that it stopped
   --not-planned WHY  a preview in the place of a plan that could not be made
   --guard-allow LIST addresses that the guard lets go, separated by spaces
   --infracost FILE   output of infracost diff --format json, instead of the price table
@@ -87,6 +88,7 @@ function run(parameters: readonly string[], read: (file: string) => string): str
       "full-text-url": { type: "string" },
       only: { type: "string" },
       "not-planned": { type: "string" },
+      "error-log": { type: "string" },
       "guard-allow": { type: "string", default: "" },
       failed: { type: "string" },
       preview: { type: "boolean", default: false },
@@ -101,6 +103,7 @@ function run(parameters: readonly string[], read: (file: string) => string): str
     ...(values.head === undefined ? {} : { head: commit(values.head) }),
     ...(values.base === undefined ? {} : { base: commit(values.base) }),
     ...(values["full-text-url"] === undefined ? {} : { fullTextUrl: values["full-text-url"] }),
+    ...(values["error-log"] === undefined ? {} : { errorText: read(values["error-log"]) }),
     ...(values["not-planned"] === undefined ? {} : { notPlanned: values["not-planned"] }),
     guardAllows: values["guard-allow"].split(/\s+/).filter((address) => address !== ""),
   };

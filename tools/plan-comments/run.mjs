@@ -26,7 +26,10 @@ if (!COMMANDS.includes(name)) {
   process.exit(2);
 }
 const cache = join(here, "../../node_modules/.cache/plan-comments");
-const sources = [here, ...["../guard", "../terraform", "../../lib/lambda-bundle"].map((folder) => join(here, folder))]
+const sources = [
+  here,
+  ...["../guard", "../terraform", "../../environments", "../../lib/lambda-bundle"].map((folder) => join(here, folder)),
+]
   .map(stamp)
   .join("\n");
 const target = join(cache, createHash("sha256").update(sources).digest("hex").slice(0, 20));

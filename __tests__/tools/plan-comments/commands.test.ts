@@ -419,7 +419,9 @@ describe("the store of bundles", () => {
 
   it("fails where there is no bundle", async () => {
     const store = new S3BundleStore(s3, "bundles", "k");
-    await expect(store.get({ ...identity, digest: "0".repeat(64) })).rejects.toMatchObject({ name: "NoSuchKey" });
+    await expect(store.get({ ...identity, digest: "0".repeat(64) })).rejects.toThrow(
+      /prod\/prod\/a{40}\/0{64}\.zip is not in bundles: .*Plan again/,
+    );
   });
 });
 
@@ -446,6 +448,8 @@ describe("inspection of a pull request's Terraform JSON", () => {
   const inspect = (top: object, child?: object, extra?: Readonly<Record<string, string>>) => () =>
     inspectStack("prod", files(top, child, extra), backend);
 
+  const resource = (type: string, values: object) => ({ resource: { [type]: { x: values } } });
+
   it("lets through what synth writes", () => {
     const child = {
       resource: {
@@ -462,9 +466,10 @@ describe("inspection of a pull request's Terraform JSON", () => {
       ],
     };
     expect(inspect(root({ provider: exec }))).not.toThrow();
+    const dashboard = resource("kubernetes_config_map_v1", { data: { "x.json": '${file("assets/x/abc/x.json")}' } });
+    expect(inspect(root(), dashboard, { "assets/x/abc/x.json": "{}" })).not.toThrow();
   });
 
-  const resource = (type: string, values: object) => ({ resource: { [type]: { x: values } } });
   it.each([
     [
       "a provisioner",
@@ -538,6 +543,72 @@ describe("inspection of a pull request's Terraform JSON", () => {
       root({ provider: { kubernetes: { exec: { command: "sh", args: ["-c", "env"] } } } }),
       {},
       /may only be aws eks get-token/,
+    ],
+    [
+      "a token for another server",
+      root({ provider: { kubernetes: { host: "https://evil.example" } } }),
+      {},
+      /host may only be \$\{data\.terraform_remote_state/,
+    ],
+    [
+      "another server inside helm's provider",
+      root({ provider: { helm: [{ kubernetes: { host: "https://evil.example", insecure: true } }] } }),
+      {},
+      /host may only be .*|insecure is not allowed/,
+    ],
+    [
+      "a token from another endpoint",
+      root({
+        provider: {
+          kubernetes: { exec: { command: "aws", args: ["eks", "get-token", "--endpoint-url", "http://evil"] } },
+        },
+      }),
+      {},
+      /with --output, --region and --cluster-name/,
+    ],
+    [
+      "a chart from anywhere",
+      root(),
+      resource("helm_release", { chart: "x", repository: "https://evil.example" }),
+      /charts may come from oci:\/\/public\.ecr\.aws\/karpenter,/,
+    ],
+    [
+      "the state of another environment",
+      root({
+        data: {
+          terraform_remote_state: { x: { backend: "s3", config: { bucket: "urr-terraform-state-staging", key: "k" } } },
+        },
+      }),
+      {},
+      /only states in S3, in urr-terraform-state-prod/,
+    ],
+    [
+      "a role for another state",
+      root({
+        data: {
+          terraform_remote_state: { x: { backend: "s3", config: { bucket: backend.bucket, key: "k", role_arn: "x" } } },
+        },
+      }),
+      {},
+      /only states in S3/,
+    ],
+    [
+      "a secret read into the plan",
+      root(),
+      { data: { aws_secretsmanager_secret_version: { x: { secret_id: "urr-prod/jwt" } } } },
+      /would put data or secrets into the plan/,
+    ],
+    [
+      "a mark of sensitivity taken away",
+      root({ output: { x: { value: "${nonsensitive(module.secrets.x)}" } } }),
+      {},
+      /takes a mark of sensitivity away/,
+    ],
+    [
+      "a packed file's path that leaves the folder",
+      root(),
+      resource("terraform_data", { input: '${file("assets/../../x")}' }),
+      /reads files of the runner/,
     ],
     [
       "a remote module",

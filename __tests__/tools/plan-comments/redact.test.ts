@@ -1,6 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Redactor, renderComment, renderFailure, reportOf, toAnsi } from "../../../tools/plan-comments/render/index";
+import {
+  Redactor,
+  readMemory,
+  renderComment,
+  renderFailure,
+  reportOf,
+  toAnsi,
+  unpackMemory,
+} from "../../../tools/plan-comments/render/index";
 import type { Json, JsonObject } from "../../../tools/plan-comments/render/plan";
 import { looksRandom } from "../../../tools/plan-comments/render/redact";
 import { change, planOf, rendered, resource } from "./fixture";
@@ -164,6 +172,94 @@ describe("redaction", () => {
     "reservation-events,transfer-events,membership-events",
   ])("shows the plain name %s", (name) => {
     expect(outputsOf([resource("terraform_data.r", change(["create"], null, { input: name }))])).toContain(name);
+  });
+
+  it("hides a secret in every corner of a plan: keys of for_each, moves, imports, unknown marks, drift, states, reasons and logs", () => {
+    const secrets = fc.oneof(
+      fc.stringMatching(/^[a-z]{4,6}Zq[0-9]{2}[a-z]{2,4}$/),
+      fc.constantFrom("AKIAIOSFODNN7EXAMPLE", "ghp_16C7e42F292c6912E7710c838347Ae178B4a"),
+    );
+    fc.assert(
+      fc.property(secrets, (value) => {
+        const key = JSON.stringify(value);
+        const marked = { before_sensitive: { v: true }, after_sensitive: { v: true } };
+        const resources = [
+          resource("terraform_data.holder", change(["update"], { v: value }, { v: `${value}!` }, marked)),
+          resource(`aws_iam_user.u[${key}]`, change(["delete"], { name: value }, null)),
+          resource(`aws_iam_user.v[${key}]`, change(["create"], null, { name: value })),
+          resource(`aws_db_instance.d[${key}]`, change(["delete"], { x: 1 }, null)),
+          resource(`aws_x.moved[${key}]`, change(["no-op"], {}, {}), { previous_address: `aws_x.old[${key}]` }),
+          resource("aws_x.imported", change(["no-op"], {}, {}, { importing: { id: `arn:x/${value}` } })),
+          resource(
+            "terraform_data.replaced",
+            change(["delete", "create"], { m: {} }, { m: {} }, { replace_paths: [["m", value]] }),
+            { action_reason: "replace_because_cannot_update" },
+          ),
+          resource(
+            "aws_x.unknown",
+            change(["update"], { tags: {} }, { tags: {} }, { after_unknown: { tags: { [value]: true } } }),
+          ),
+          resource(
+            "aws_launch_template.t",
+            change(["create"], null, {
+              user_data: Buffer.from(`export P=${value}`).toString("base64"),
+              description: Buffer.from(value).toString("base64"),
+            }),
+          ),
+          resource(
+            `aws_security_group.g[${key}]`,
+            change(["create"], null, {
+              id: "sg-1",
+              ingress: [{ cidr_blocks: [value], from_port: 1, to_port: 1, protocol: "tcp" }],
+            }),
+          ),
+          resource(
+            "aws_vpc_security_group_ingress_rule.r",
+            change(["create"], null, {
+              security_group_id: "sg-1",
+              cidr_ipv4: "10.0.0.0/8",
+              ip_protocol: "tcp",
+              from_port: 1,
+              to_port: 1,
+            }),
+          ),
+        ];
+        const plan = planOf(resources, {
+          errored: true,
+          resource_drift: [resource(`aws_x.drifted[${key}]`, change(["update"], { a: "b" }, { a: `c${value}` }))],
+          deferred_changes: [
+            { reason: "unknown", resource_change: resource(`aws_x.late[${key}]`, change(["create"], null, {})) },
+          ],
+          checks: [{ address: { to_display: `check.c[${key}]` }, status: "fail", instances: [] }],
+        });
+        const { bodies, full } = rendered(plan, { errorText: `Error: failed with ${value}\n  on x ${key}` });
+        const memory = unpackMemory(readMemory(bodies[0] ?? "") ?? "");
+        const texts = [...bodies, full, JSON.stringify([...(memory?.changes.keys() ?? [])])];
+        for (const text of texts) if (leaks(text, value)) throw new Error(`leaked ${value}:\n${text}`);
+        expect(full).toContain("Error: failed with");
+        expect(memory?.changes.size).toBeGreaterThan(0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("hides a block that is marked as a whole, and what it holds as values, without hunting for its names elsewhere", () => {
+    const origin = { origin_id: "vwr-api", custom_header: [{ name: "X-Origin", value: "hunter-two" }] };
+    const { full } = rendered(
+      planOf([
+        resource(
+          "aws_cloudfront_distribution.main",
+          change(["create"], null, { origin: [origin] }, { after_sensitive: { origin: true } }),
+        ),
+        resource(
+          "aws_lambda_function.api",
+          change(["create"], null, { function_name: "urr-prod-vwr-api", description: "sends hunter-two" }),
+        ),
+      ]),
+    );
+    expect(full).toContain("origin: (sensitive)");
+    expect(full).toContain('function_name: "urr-prod-vwr-api"');
+    expect(full).not.toContain("hunter-two");
   });
 
   it("fails closed: without marks, or with marks of another shape, nothing is shown", () => {

@@ -376,7 +376,7 @@ describe("access", () => {
         },
       },
     );
-    expect(lines).toEqual(["| ＋ | `worker` | `sqs:SendMessage` | `${module.sqs.aws_sqs_queue.q}` |"]);
+    expect(lines).toEqual(["| ＋ | `worker` | `sqs:SendMessage` | `module.sqs.aws_sqs_queue.q` |"]);
   });
 
   it("names what it could not look into", () => {
@@ -500,7 +500,7 @@ describe("cost", () => {
     ]);
     const { full } = rendered(plan);
     expect(full).toContain(
-      "about +43 USD a month (rough estimate from this repository's table of 2026-11-21, most of which is not checked against AWS's price list, without what is paid by use)",
+      "about +43 USD a month (rough estimate, unchecked prices of 2026-11-21, without what is paid by use)",
     );
     expect(full).toContain("Not priced: `aws_db_instance.odd (size not in the table)`");
     expect(rendered(plan, { infracost: { before: 10, after: 15.5, currency: "USD" } }).full).toContain(

@@ -1,3 +1,4 @@
+import { CHARTS } from "../../../environments/platform";
 import { isList, isObject, type Json, type JsonObject } from "../render/plan";
 
 /** Providers whose code may run with credentials, by local name. */
@@ -28,7 +29,7 @@ const FORBIDDEN_PROVIDER_ARGUMENTS: Readonly<Record<string, readonly string[]>> 
     "ec2_metadata_service_endpoint",
     "sts_region",
   ],
-  kubernetes: ["config_path", "config_paths", "proxy_url", "insecure", "client_key"],
+  kubernetes: ["config_path", "config_paths", "proxy_url", "insecure", "client_key", "token", "username", "password"],
   helm: ["registry", "registries", "plugins_path", "repository_config_path", "registry_config_path"],
 };
 
@@ -41,6 +42,19 @@ const FILE_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   aws_iam_server_certificate: [],
   helm_release: ["chart", "repository_ca_file", "repository_cert_file", "repository_key_file", "keyring"],
 };
+
+/** Where charts may come from: a chart is a program whose output the cluster runs. */
+const CHART_REPOSITORIES: ReadonlySet<string> = new Set(Object.values(CHARTS).map(({ repository }) => repository));
+
+/** The Kubernetes API that tokens may be sent to: the one that the infra stack's state names. */
+const CLUSTER_ENDPOINT = "${data.terraform_remote_state.infra.outputs.eks_cluster_endpoint}";
+
+/** Data sources that put secrets or data into a plan, or run something. No stack of ours uses one. */
+const FORBIDDEN_DATA =
+  /^aws_(?:secretsmanager_(?:secret_versions?|random_password)|ssm_parameters?(?:_by_path)?|kms_secrets?|lambda_invocation|s3_(?:bucket_)?objects?|dynamodb_table_item|ecr_authorization_token|eks_cluster_auth|rds_.*_credentials)$|^kubernetes_secret|^kubernetes_config_map/;
+
+/** A file that synth packed, by its literal path. */
+const PACKED_FILE = /\bfile\("(?:\.\/)?assets\/[\w./-]+"\)/g;
 
 /** Functions of Terraform that read the runner's files, in any template. */
 const FILE_FUNCTION =
@@ -93,7 +107,7 @@ export function inspectStack(stack: string, files: ReadonlyMap<string, Buffer>, 
       continue;
     }
     if (!isObject(body)) problems.push(`${path}: a JSON object is needed`);
-    else inspectFile(path, body, path === "cdk.tf.json" ? backend : undefined, modules, problems);
+    else inspectFile(path, body, path === "cdk.tf.json", backend, modules, problems);
   }
   if (problems.length > 0) throw new InspectionError(stack, problems);
 }
@@ -117,14 +131,15 @@ const SECTIONS = new Set([
 function inspectFile(
   path: string,
   body: JsonObject,
-  backend: ExpectedBackend | undefined,
+  isRoot: boolean,
+  backend: ExpectedBackend,
   modules: ReadonlySet<string>,
   problems: string[],
 ): void {
   for (const section of Object.keys(body))
     if (!SECTIONS.has(section)) problems.push(`${path}: section ${JSON.stringify(section)} is not known`);
-  for (const block of blocks(body.terraform)) inspectSettings(path, block, backend, problems);
-  if (backend && !blocks(body.terraform).some((block) => block.backend !== undefined))
+  for (const block of blocks(body.terraform)) inspectSettings(path, block, isRoot ? backend : undefined, problems);
+  if (isRoot && !blocks(body.terraform).some((block) => block.backend !== undefined))
     problems.push(`${path}: has no backend`);
   for (const block of blocks(body.provider)) {
     for (const [name, configurations] of Object.entries(block)) {
@@ -136,7 +151,7 @@ function inspectFile(
     for (const [name, calls] of Object.entries(block)) {
       for (const call of blocks(calls)) {
         const source = typeof call.source === "string" ? /^\.\/modules\/([\w-]+)$/.exec(call.source)?.[1] : undefined;
-        if (!backend || source === undefined || !modules.has(source))
+        if (!isRoot || source === undefined || !modules.has(source))
           problems.push(`${path}: module ${name}: only the stack's own modules may be called`);
       }
     }
@@ -152,6 +167,7 @@ function inspectFile(
                 section,
                 type,
                 one,
+                backend,
                 problems,
               );
           }
@@ -160,8 +176,12 @@ function inspectFile(
     }
   }
   for (const text of stringsIn(body)) {
-    if (/[$%]\{/.test(text) && FILE_FUNCTION.test(text))
+    if (!/[$%]\{/.test(text)) continue;
+    const foreign = text.replace(PACKED_FILE, (call) => (call.includes("..") ? call : ""));
+    if (FILE_FUNCTION.test(foreign))
       problems.push(`${path}: a template reads files of the runner: ${JSON.stringify(text.slice(0, 80))}`);
+    if (/\bnonsensitive\s*\(/.test(text))
+      problems.push(`${path}: a template takes a mark of sensitivity away: ${JSON.stringify(text.slice(0, 80))}`);
   }
 }
 
@@ -210,10 +230,21 @@ function inspectProvider(path: string, name: string, configuration: JsonObject, 
     if (configuration[argument] !== undefined) problems.push(`${path}: provider ${name}: ${argument} is not allowed`);
   }
   for (const inner of [configuration, ...blocks(configuration.kubernetes)]) {
+    for (const argument of FORBIDDEN_PROVIDER_ARGUMENTS.kubernetes ?? []) {
+      if (inner !== configuration && inner[argument] !== undefined)
+        problems.push(`${path}: provider ${name}: ${argument} is not allowed`);
+    }
+    if (inner.host !== undefined && inner.host !== CLUSTER_ENDPOINT)
+      problems.push(`${path}: provider ${name}: host may only be ${CLUSTER_ENDPOINT}`);
     for (const exec of blocks(inner.exec)) {
-      const words = isList(exec.args) ? exec.args.map(String) : [];
-      if (exec.command !== "aws" || words[0] !== "eks" || words[1] !== "get-token")
-        problems.push(`${path}: provider ${name}: exec may only be aws eks get-token`);
+      const [command, verb, ...flags] = isList(exec.args) ? exec.args.map(String) : [];
+      const known = flags.every(
+        (flag, index) => index % 2 === 1 || ["--output", "--region", "--cluster-name"].includes(flag),
+      );
+      if (exec.command !== "aws" || command !== "eks" || verb !== "get-token" || !known)
+        problems.push(
+          `${path}: provider ${name}: exec may only be aws eks get-token, with --output, --region and --cluster-name`,
+        );
       if (exec.env !== undefined) problems.push(`${path}: provider ${name}: exec may not set variables`);
     }
   }
@@ -224,6 +255,7 @@ function inspectResource(
   section: "resource" | "data",
   type: string,
   values: JsonObject,
+  backend: ExpectedBackend,
   problems: string[],
 ): void {
   if (values.provisioner !== undefined || values.connection !== undefined)
@@ -233,8 +265,18 @@ function inspectResource(
   if (!builtIn && !allowed(provider)) problems.push(`${where}: ${provider} is not a provider of the list`);
   if (typeof values.provider === "string" && !allowed(values.provider.split(".")[0] ?? ""))
     problems.push(`${where}: provider ${values.provider} is not on the list`);
-  if (type === "terraform_remote_state" && values.backend !== "s3")
-    problems.push(`${where}: only states in S3 may be read`);
+  if (type === "terraform_remote_state") {
+    const config = blocks(values.config)[0] ?? {};
+    const known = Object.keys(config).every((key) => ["bucket", "key", "region"].includes(key));
+    if (values.backend !== "s3" || !known || config.bucket !== backend.bucket)
+      problems.push(`${where}: only states in S3, in ${backend.bucket}, may be read`);
+  }
+  if (section === "data" && FORBIDDEN_DATA.test(type))
+    problems.push(`${where}: ${type} would put data or secrets into the plan`);
+  if (type === "helm_release" && values.repository !== undefined && !CHART_REPOSITORIES.has(String(values.repository)))
+    problems.push(
+      `${where}: charts may come from ${[...CHART_REPOSITORIES].join(", ")}; not from ${JSON.stringify(values.repository)}`,
+    );
   for (const attribute of FILE_ATTRIBUTES[type] ?? []) {
     const value = values[attribute];
     if (value === undefined || value === null) continue;

@@ -41,6 +41,8 @@ export interface RenderOptions {
   readonly fullTextUrl?: string;
   /** Largest body in bytes. @default 60,000 */
   readonly budget?: number;
+  /** What Terraform said when it stopped with an error. */
+  readonly errorText?: string;
   /** Why a preview stands in the place of a plan. */
   readonly notPlanned?: string;
   /** Addresses that the guard of what holds data lets go. @default none */
@@ -127,7 +129,9 @@ export function renderComment(report: Report, redactor: Redactor, options: Rende
   const cost = costOf(report);
   const comparison = options.sibling ? compareStacks(report, options.sibling) : undefined;
   const sections: Section[] = [
-    { blocks: [...warnings(report, redactor, guarded), ...overview(report, options, delta, cost, comparison)] },
+    {
+      blocks: [...warnings(report, redactor, guarded, options), ...overview(report, options, delta, cost, comparison)],
+    },
     ...renameSection(report),
     ...securitySection(security),
     ...bundleSection(report, options.baseSynth),
@@ -227,7 +231,21 @@ function summaryOf(report: Report, counts: Counts): string {
   return parts.join(", ");
 }
 
-function warnings(report: Report, redactor: Redactor, guarded: Verdict): readonly Block[] {
+/** What a log says from its first error on, redacted, at most as much as a reader wants on top. */
+function errorLines(log: string, redactor: Redactor): readonly string[] {
+  const lines = redactor.text(stripAnsi(log)).split("\n");
+  const first = lines.findIndex((line) => /^\W*Error:/.test(line));
+  if (first < 0) return [];
+  const said = lines.slice(first).map((line) => (line.length > 500 ? `${line.slice(0, 500)}…` : line));
+  while (said.at(-1)?.trim() === "") said.pop();
+  return said.length > MOST_ERROR_LINES
+    ? [...said.slice(0, MOST_ERROR_LINES), `… ${said.length - MOST_ERROR_LINES} more lines in the job's log`]
+    : said;
+}
+
+const MOST_ERROR_LINES = 60;
+
+function warnings(report: Report, redactor: Redactor, guarded: Verdict, options: RenderOptions): readonly Block[] {
   const blocks: Block[] = [];
   const { plan } = report;
   if (plan.errored) {
@@ -238,6 +256,8 @@ function warnings(report: Report, redactor: Redactor, guarded: Verdict): readonl
         ]),
       ),
     );
+    const said = errorLines(options.errorText ?? "", redactor);
+    if (said.length > 0) blocks.push(fixed(fence("text", said)));
   }
   if (!plan.complete && !plan.errored) {
     blocks.push(
@@ -278,7 +298,7 @@ function warnings(report: Report, redactor: Redactor, guarded: Verdict): readonl
     const losses = (refusals: Verdict["refused"]) =>
       `${refusals
         .slice(0, 8)
-        .map(({ address, lost: what }) => `${code(cutAddress(address))} (${what})`)
+        .map(({ address, lost: what }) => `${code(cutAddress(redactor.address(address)))} (${what})`)
         .join(", ")}${refusals.length > 8 ? ` and ${refusals.length - 8} more` : ""}`;
     if (guarded.refused.length > 0 && report.preview) lines.push(`Would be lost: ${losses(guarded.refused)}.`);
     else if (guarded.refused.length > 0) {
@@ -866,7 +886,7 @@ function checkSection(report: Report, redactor: Redactor): readonly Section[] {
       .map((problem) => problem.message ?? "");
     const shown = messages.slice(0, 10).map((message) => words(redactor.text(message).slice(0, 600)));
     return fixed(
-      `- ${code(cutAddress(check.address.to_display ?? "a check"))}: ${shown.join("; ") || "does not hold"}`,
+      `- ${code(cutAddress(redactor.address(check.address.to_display ?? "a check")))}: ${shown.join("; ") || "does not hold"}`,
     );
   });
   return [{ heading: `### Checks that fail · ${failing.length}`, blocks }];
@@ -886,7 +906,7 @@ function costWords(cost: CostView, options: RenderOptions): string {
     return `${signed(after - before)} ${words(currency)} a month by Infracost (${figure(before)} → ${figure(after)})`;
   }
   if (cost.rows.length === 0) return "";
-  return `about ${signed(cost.after - cost.before)} USD a month (rough estimate from this repository's table of ${cost.date}, most of which is not checked against AWS's price list${cost.byUse.length > 0 ? ", without what is paid by use" : ""})`;
+  return `about ${signed(cost.after - cost.before)} USD a month (rough estimate, unchecked prices of ${cost.date}${cost.byUse.length > 0 ? ", without what is paid by use" : ""})`;
 }
 
 function costSection(cost: CostView, options: RenderOptions): readonly Section[] {

@@ -123,7 +123,11 @@ export function reportOf(stack: string, plan: Plan, redactor: Redactor, synth?: 
       .map(([name, change]) => outputOf(name, change, redactor))
       .filter((output) => output.kind !== "no-op")
       .sort((a, b) => compareText(a.name, b.name)),
-    renames: renamesOf(plan),
+    renames: renamesOf(plan).map(({ from, to, ambiguous }) => ({
+      from: redactor.address(from),
+      to: redactor.address(to),
+      ambiguous,
+    })),
     preview: false,
     unchanged: plan.resource_changes.filter((resource) => resource.mode === "managed" && kindOf(resource) === "no-op")
       .length,
@@ -145,23 +149,23 @@ function itemOf(resource: ResourceChange, configuration: Configuration, redactor
   const configured = configuration.find(resource.address);
   const kind = kindOf(resource);
   const forced = new Set((change.replace_paths ?? []).map(joinPath));
-  const reason = reasonOf(resource, forced);
+  const reason = reasonOf(resource, forced, redactor);
   let merged: { readonly marks: Marks } | undefined;
   const marks = () => {
     merged ??= { marks: hiddenOnEither(change) };
     return merged.marks;
   };
   return {
-    address: resource.address,
+    address: redactor.address(resource.address),
     type: resource.type,
     mode: resource.mode,
     module: configuration.moduleOf(resource.address),
-    ...(configured?.path === undefined ? {} : { construct: configured.path }),
+    ...(configured?.path === undefined ? {} : { construct: redactor.text(configured.path) }),
     kind,
     actions: change.actions,
     ...(reason === undefined ? {} : { reason }),
     ...(resource.previous_address !== undefined && resource.previous_address !== resource.address
-      ? { previousAddress: resource.previous_address }
+      ? { previousAddress: redactor.address(resource.previous_address) }
       : {}),
     ...(change.importing ? { importId: importIdOf(change.importing, redactor) } : {}),
     ...(resource.deposed === undefined ? {} : { deposed: resource.deposed }),
@@ -204,7 +208,7 @@ function diffOf(
   return diffAttributes(
     shownAttributes(before, marks, type, redactor, names),
     shownAttributes(after, marks, type, redactor, names),
-    unknown ?? false,
+    redactor.keysOf(unknown ?? false),
     forced,
   );
 }
@@ -294,12 +298,12 @@ function mergedMarks(a: Marks, b: Marks): Marks {
 const joinPath = (path: readonly (string | number)[]): string =>
   path.filter((step) => typeof step === "string").join(".");
 
-function reasonOf(resource: ResourceChange, forced: ReadonlySet<string>): string | undefined {
+function reasonOf(resource: ResourceChange, forced: ReadonlySet<string>, redactor: Redactor): string | undefined {
   const code = resource.action_reason;
   const parts: string[] = [];
   if (code !== undefined) parts.push(own(REASONS, code) ?? `unknown reason ${code}`);
   if (code === "replace_because_cannot_update" && forced.size > 0) {
-    parts[0] = `${[...forced].join(", ")} cannot be changed in place`;
+    parts[0] = `${[...forced].map((path) => redactor.text(path)).join(", ")} cannot be changed in place`;
   }
   if (resource.change.actions.join() === "create,delete") parts.push("the new one is made first");
   if (resource.change.actions.includes("forget") && resource.change.actions.length > 1)
@@ -322,7 +326,7 @@ function outputOf(name: string, change: Change, redactor: Redactor): OutputItem 
   return {
     name,
     kind: own(KIND_OF, change.actions.join(",")) ?? "unknown",
-    diff: diffValue(name, before, after, change.after_unknown),
+    diff: diffValue(name, before, after, redactor.keysOf(change.after_unknown ?? false)),
   };
 }
 

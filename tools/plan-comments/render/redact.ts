@@ -159,6 +159,25 @@ export class Redactor {
     return this.cleaned(text, true);
   }
 
+  /** An address, of which only the keys of `for_each` come from values. */
+  address(address: string): string {
+    if (!address.includes('["')) return address;
+    return address.replace(/\["((?:[^"\\]|\\.)*)"\]/g, (whole, written: string) => {
+      const key = parseString(`"${written}"`) ?? written;
+      const shown = this.key(key);
+      return shown === key ? whole : `[${JSON.stringify(shown)}]`;
+    });
+  }
+
+  /** Marks of a value, with the keys under which {@link value} shows it. */
+  keysOf(marks: Json): Json {
+    if (isList(marks)) return marks.map((item) => this.keysOf(item));
+    if (!isObject(marks)) return marks;
+    const shown: Record<string, Json> = Object.create(null);
+    for (const [key, item] of Object.entries(marks)) shown[this.key(key)] = this.keysOf(item);
+    return shown;
+  }
+
   private cleaned(text: string, random: boolean): string {
     const plain = TOO_SHORT_FOR_FORMS.test(text);
     if (plain && text.length < SHORTEST_TAINT) return text;
@@ -215,7 +234,7 @@ export class Redactor {
   }
 
   /** The keys of maps are text too. */
-  private key(key: string): string {
+  key(key: string): string {
     return this.exact.has(key) ? MASK : this.text(key);
   }
 
@@ -266,6 +285,14 @@ export const isShownObject = (value: Shown | undefined): value is { readonly [ke
   !Array.isArray(value) &&
   !(value instanceof Words) &&
   !(value instanceof JsonText);
+
+function parseString(text: string): string | undefined {
+  try {
+    return JSON.parse(text) as string;
+  } catch {
+    return undefined;
+  }
+}
 
 export function parseJson(text: string): Json | undefined {
   try {

@@ -43,7 +43,7 @@ export function securityOf(report: Report, redactor: Redactor): SecurityView {
   const permissions: AccessRow[] = [];
   const network: AccessRow[] = [];
   const notAnalysed: string[] = [];
-  const groups = groupNames(report);
+  const groups = groupNames(report, redactor);
   for (const item of report.items) {
     if (["read", "no-op", "forget"].includes(item.kind) || item.mode !== "managed") continue;
     if (OTHER_ACCESS.test(item.type)) notAnalysed.push(`${item.address} (${item.type} is not read here)`);
@@ -319,10 +319,11 @@ function regrouped(rows: readonly AccessRow[]): readonly AccessRow[] {
 }
 
 /** Addresses of security groups by their id, as far as the plan or the state it started from tells. */
-function groupNames(report: Report): ReadonlyMap<string, string> {
+function groupNames(report: Report, redactor: Redactor): ReadonlyMap<string, string> {
   const names = new Map<string, string>();
   const remember = (type: unknown, id: unknown, address: unknown) => {
-    if (type === "aws_security_group" && typeof id === "string" && typeof address === "string") names.set(id, address);
+    if (type === "aws_security_group" && typeof id === "string" && typeof address === "string")
+      names.set(id, redactor.address(address));
   };
   for (const resource of report.plan.resource_changes) {
     for (const value of [resource.change.before, resource.change.after]) {
