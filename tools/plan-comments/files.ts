@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Asset, SynthStack } from "./render/index";
-import { isObject, type Json, type JsonObject } from "./render/plan";
+import { isObject, type Json, type JsonObject, own } from "./render/plan";
 import { readZip } from "./zip";
 
 /** A folder that is not what `npm run synth` writes. */
@@ -37,14 +37,35 @@ export function readSynth(folder: string): Readonly<Record<string, SynthStack>> 
   return stacks;
 }
 
-/** Dependencies of every stack in the manifest, also of those without a folder. */
+/**
+ * Dependencies of every stack in the manifest, also of those without a folder: what the app says, and the stacks whose state a stack
+ * reads.
+ */
 export function readDependencies(folder: string): Readonly<Record<string, readonly string[]>> {
   const manifest = readJson(join(folder, "manifest.json"));
+  const stacks = Object.entries(isObject(manifest.stacks) ? manifest.stacks : {});
+  const roots = stacks.flatMap(([name]) => {
+    const file = join(folder, "stacks", name, "cdk.tf.json");
+    return existsSync(file) ? [[name, readJson(file)] as const] : [];
+  });
+  const stateOf = (config: Json | undefined) => (isObject(config) ? `${config.bucket}/${config.key}` : undefined);
+  const at = (value: Json | undefined, ...path: readonly string[]) =>
+    path.reduce<Json | undefined>((inner, name) => (isObject(inner) ? own(inner, name) : undefined), value);
+  const owners = new Map(roots.map(([name, root]) => [stateOf(at(root, "terraform", "backend", "s3")), name]));
+  const reads = new Map(
+    roots.map(([name, root]) => {
+      const states = at(root, "data", "terraform_remote_state");
+      const read = Object.values(isObject(states) ? states : {}).map((state) =>
+        owners.get(stateOf(at(state, "config"))),
+      );
+      return [name, read.filter((owner) => owner !== undefined && owner !== name) as readonly string[]];
+    }),
+  );
   return Object.fromEntries(
-    Object.entries(isObject(manifest.stacks) ? manifest.stacks : {}).map(([name, entry]) => [
-      name,
-      isObject(entry) && Array.isArray(entry.dependencies) ? entry.dependencies.map(String) : [],
-    ]),
+    stacks.map(([name, entry]) => {
+      const said = isObject(entry) && Array.isArray(entry.dependencies) ? entry.dependencies.map(String) : [];
+      return [name, [...new Set([...said, ...(reads.get(name) ?? [])])]];
+    }),
   );
 }
 

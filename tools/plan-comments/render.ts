@@ -3,7 +3,8 @@ import { parseArgs } from "node:util";
 import { readDependencies, readSynth } from "./files";
 import {
   inDependencyOrder,
-  isEmptyReport,
+  type Outline,
+  outlineOf,
   PlanFormatError,
   parsePlan,
   previewOf,
@@ -13,6 +14,7 @@ import {
   type RenderOptions,
   type Report,
   readMemory,
+  readOutline,
   remember,
   renderComment,
   renderFailure,
@@ -21,6 +23,7 @@ import {
   toAnsi,
   unpackMemory,
 } from "./render/index";
+import { isList, isObject, type Json } from "./render/plan";
 
 const USAGE = `Usage: plan:render --stack NAME PLAN.json [--stack NAME PLAN.json …] [options]
        plan:render --preview --synth DIR --base-synth DIR [--stack NAME …]
@@ -32,6 +35,7 @@ PLAN.json is the output of terraform show -json; "-" reads standard input.
   --base-synth DIR   the same of the base branch: what changed in bundles; in a preview, what to compare with
   --previous FILE    the last comment's body or the last plan's JSON: what changed since (of the first stack)
   --head SHA, --base SHA
+  --beside FILE      what --json wrote of another stack: what is the same there, and whether it comes first
   --error-log FILE   what terraform plan printed: its error is shown if the plan says that it stopped
   --not-planned WHY  a preview in the place of a plan that could not be made
   --guard-allow LIST addresses that the guard lets go, separated by spaces
@@ -89,6 +93,7 @@ function run(parameters: readonly string[], read: (file: string) => string): str
       only: { type: "string" },
       "not-planned": { type: "string" },
       "error-log": { type: "string" },
+      beside: { type: "string", multiple: true, default: [] },
       "guard-allow": { type: "string", default: "" },
       failed: { type: "string" },
       preview: { type: "boolean", default: false },
@@ -118,16 +123,21 @@ function run(parameters: readonly string[], read: (file: string) => string): str
   const { reports, redactor } = values.preview
     ? previews(values.stack, synth, baseSynth)
     : planned(values.stack, positionals, synth, read);
-  const order = values.synth === undefined ? values.stack : inDependencyOrder(readDependencies(values.synth));
-  const sorted = [...reports].sort((a, b) => order.indexOf(a.stack) - order.indexOf(b.stack));
+  const dependencies = values.synth === undefined ? {} : readDependencies(values.synth);
+  const others = values.beside.flatMap((file) => outlinesIn(file, read));
+  const order = values.synth === undefined ? values.stack : inDependencyOrder(dependencies);
+  const place = (stack: string) => order.indexOf(stack);
+  const sorted = [...reports].sort((a, b) => place(a.stack) - place(b.stack));
+  const outlines = [...others, ...(reports.length > 1 ? reports.map(outlineOf) : [])];
+  const all = [...new Set([...outlines.map(({ stack }) => stack), ...sorted.map(({ stack }) => stack)])].sort(
+    (a, b) => place(a) - place(b),
+  );
   const results = sorted
-    .map((report, index) => {
-      const sibling = siblingOf(report, reports);
+    .map((report) => {
+      const sibling = siblingOf(report, outlines);
       const old = baseSynth[report.stack];
-      const needed = transitive(report.stack, values.synth === undefined ? {} : readDependencies(values.synth));
-      const changing = sorted
-        .filter((other) => needed.has(other.stack) && !isEmptyReport(other))
-        .map((other) => other.stack);
+      const needed = transitive(report.stack, dependencies);
+      const changing = outlines.filter((other) => needed.has(other.stack) && other.changes).map(({ stack }) => stack);
       const options: RenderOptions = {
         ...shared,
         ...(old ? { baseSynth: old } : {}),
@@ -137,7 +147,7 @@ function run(parameters: readonly string[], read: (file: string) => string): str
           : previousOf(values.previous, report.stack, redactor, read)),
         ...(values.infracost === undefined ? {} : infracostOf(read(values.infracost))),
         changingDependencies: changing,
-        position: { index: index + 1, of: sorted.length },
+        position: { index: all.indexOf(report.stack) + 1, of: all.length },
       };
       return { stack: report.stack, rendered: renderComment(report, redactor, options) };
     })
@@ -184,11 +194,20 @@ function previews(
 }
 
 /** The same stack of the other environment: prod beside staging. */
-function siblingOf(report: Report, reports: readonly Report[]): Report | undefined {
+function siblingOf(report: Report, outlines: readonly Outline[]): Outline | undefined {
   const swapped = report.stack.includes("staging")
     ? report.stack.replace("staging", "prod")
     : report.stack.replace("prod", "staging");
-  return swapped === report.stack ? undefined : reports.find((other) => other.stack === swapped);
+  return swapped === report.stack ? undefined : outlines.find((other) => other.stack === swapped);
+}
+
+/** What `--json` wrote of other stacks. */
+function outlinesIn(file: string, read: (file: string) => string): readonly Outline[] {
+  const raw = JSON.parse(read(file)) as Json;
+  return (isList(raw) ? raw : []).flatMap((entry) => {
+    const outline = isObject(entry) ? readOutline(entry.outline) : undefined;
+    return outline ? [outline] : [];
+  });
 }
 
 function transitive(stack: string, dependencies: Readonly<Record<string, readonly string[]>>): ReadonlySet<string> {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  outlineOf,
   Redactor,
   readMemory,
   renderComment,
@@ -20,7 +21,7 @@ const outputsOf = (resources: readonly JsonObject[], more: JsonObject = {}, log 
   const redactor = Redactor.forPlans([plan]);
   const report = reportOf("prod", plan, redactor);
   const result = renderComment(report, redactor, {
-    sibling: reportOf("staging", plan, redactor),
+    sibling: outlineOf(reportOf("staging", plan, redactor)),
     previous: { changes: new Map() },
   });
   return [

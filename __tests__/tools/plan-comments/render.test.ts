@@ -4,13 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { deterministicZip } from "../../../lib/lambda-bundle/zip";
-import { readSynth } from "../../../tools/plan-comments/files";
+import { readDependencies, readSynth } from "../../../tools/plan-comments/files";
 import { largePlan } from "../../../tools/plan-comments/large-plan";
 import { render } from "../../../tools/plan-comments/render";
 import {
   compareStacks,
   inDependencyOrder,
   markerOf,
+  outlineOf,
   parsePlan,
   Redactor,
   readMarker,
@@ -272,9 +273,9 @@ describe("comparison", () => {
       resource("module.vpc.aws_x.a", change(["update"], { size: 8 }, { size: 9 })),
       created("module.vpc.aws_x.b"),
     ]);
-    expect(compareStacks(prod, staging)).toMatchObject({ same: 2, onlyRight: [], different: [] });
+    expect(compareStacks(outlineOf(prod), outlineOf(staging))).toMatchObject({ same: 2, onlyRight: [], different: [] });
     const redactor = new Redactor();
-    expect(renderComment(prod, redactor, { sibling: staging }).bodies[0]).toContain(
+    expect(renderComment(prod, redactor, { sibling: outlineOf(staging) }).bodies[0]).toContain(
       "- **Beside `staging`:** the same 2 changes, 1 only in `prod`",
     );
   });
@@ -299,7 +300,7 @@ describe("comparison", () => {
   it("orders stacks by dependency and fails on a circle", () => {
     expect(
       inDependencyOrder({ prod: ["bootstrap"], "prod-platform": ["prod"], bootstrap: [], staging: ["bootstrap"] }),
-    ).toEqual(["bootstrap", "prod", "prod-platform", "staging"]);
+    ).toEqual(["bootstrap", "staging", "prod", "prod-platform"]);
     expect(() => inDependencyOrder({ a: ["b"], b: ["a"] })).toThrow("a → b → a");
   });
 
@@ -599,6 +600,50 @@ describe("the guard of what holds data", () => {
     expect(body).toContain(`Lost, and allowed by override: \`${address}\` (its data)`);
     expect(body).not.toContain("refuses");
     expect(body).toContain("cdktf apply prod");
+  });
+});
+
+describe("plans of one pull request that are made in jobs of their own", () => {
+  const folder = mkdtempSync(join(tmpdir(), "urr-beside-"));
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("tell the later ones what they share and that they come first", () => {
+    const stack = (name: string, key: string, reads?: string) => {
+      const home = join(folder, "synth/stacks", name);
+      mkdirSync(home, { recursive: true });
+      const backend = (state: string) => ({ bucket: "states", key: state });
+      const root = {
+        terraform: { backend: { s3: backend(key) } },
+        ...(reads ? { data: { terraform_remote_state: { infra: { backend: "s3", config: backend(reads) } } } } : {}),
+      };
+      writeFileSync(join(home, "cdk.tf.json"), JSON.stringify(root));
+    };
+    stack("staging", "staging.tfstate");
+    stack("prod", "prod.tfstate");
+    stack("prod-platform", "platform.tfstate", "prod.tfstate");
+    const names = ["staging", "prod", "prod-platform"];
+    writeFileSync(
+      join(folder, "synth/manifest.json"),
+      JSON.stringify({ stacks: Object.fromEntries(names.map((name) => [name, { dependencies: [] }])) }),
+    );
+    expect(readDependencies(join(folder, "synth"))).toEqual({ staging: [], prod: [], "prod-platform": ["prod"] });
+    const plan = (name: string, beside: readonly string[], ...resources: readonly string[]) => {
+      const file = join(folder, `${name}.plan.json`);
+      writeFileSync(
+        file,
+        JSON.stringify(planOf(resources.map((address) => resource(address, change(["create"], null, {}))))),
+      );
+      const flags = beside.flatMap((other) => ["--beside", join(folder, `${other}.json`)]);
+      const { stdout, stderr } = render(["--stack", name, file, "--synth", join(folder, "synth"), "--json", ...flags]);
+      expect(stderr).toBe("");
+      writeFileSync(join(folder, `${name}.json`), stdout);
+      return (JSON.parse(stdout) as { bodies: string[] }[])[0]?.bodies[0] ?? "";
+    };
+    expect(plan("staging", [], "aws_x.a", "aws_x.b")).not.toContain("Beside");
+    const prod = plan("prod", ["staging"], "aws_x.a", "aws_x.b", "aws_x.c");
+    expect(prod).toContain("**Beside `staging`:** the same 2 changes, 1 only in `prod`");
+    const platform = plan("prod-platform", ["staging", "prod"], "aws_x.d");
+    expect(platform).toContain("**Order:** 3 of 3 stacks; this plan may change after `prod` applies");
   });
 });
 

@@ -177,7 +177,8 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
           if (action !== "actions/upload-artifact") return;
           if (inputs.name?.startsWith("checked-"))
             renameSync(join(folder, inputs.path ?? ""), join(folder, "artifact"));
-          else keep(inputs.name ?? "", PLAN_RUN, readFileSync(join(folder, inputs.path ?? "")));
+          else if (inputs.name?.startsWith("planned-"))
+            keep(inputs.name, PLAN_RUN, readFileSync(join(folder, inputs.path ?? "")));
         },
       });
     const checked = await job("check");

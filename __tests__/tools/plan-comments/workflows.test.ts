@@ -119,7 +119,8 @@ describe("workflows of the infrastructure", () => {
     expect(check?.steps?.some(({ run }) => run?.includes("terraform "))).toBe(false);
     for (const job of [plan, preview]) {
       expect(job?.needs).toBe("check");
-      expect(downloads(job)).toEqual(["checked-${{ inputs.stack }}"]);
+      // What has no name is the comments of other stacks, which main's code made in this run.
+      expect(downloads(job)?.filter((name) => name !== undefined)).toEqual(["checked-${{ inputs.stack }}"]);
       expect(JSON.stringify(job)).not.toMatch(/synth\//);
     }
   });
@@ -361,4 +362,18 @@ describe("workflows of the infrastructure", () => {
     });
     expect(text("infra-preview.yml")).not.toContain("id-token");
   });
+});
+
+it("gives Atlantis the stacks that the workflows plan, in the same order", () => {
+  const { projects } = parse(readFileSync(join(FOLDER, "../../atlantis.yaml"), "utf8")) as {
+    projects: readonly { name: string; workflow: string; execution_order_group: number; depends_on?: string[] }[];
+  };
+  const planned = workflow("infra-plan.yml").jobs.plan?.strategy?.matrix.include?.map(({ stack }) => stack);
+  expect(projects.map(({ name }) => name).sort()).toEqual([...(planned ?? [])].sort());
+  const group = new Map(projects.map((project) => [project.name, project.execution_order_group]));
+  for (const { name, depends_on: needed = [], workflow: used } of projects) {
+    expect(used).toBe("urr");
+    for (const other of needed) expect(group.get(other)).toBeLessThan(group.get(name) ?? 0);
+    if (name.endsWith("-platform")) expect(needed).toEqual([name.replace("-platform", "")]);
+  }
 });

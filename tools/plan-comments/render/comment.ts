@@ -5,6 +5,8 @@ import {
   type Delta,
   deltaOf,
   MOST_REMEMBERED,
+  type Outline,
+  outlineOf,
   packMemory,
   type Remembered,
   remember,
@@ -30,7 +32,7 @@ export interface RenderOptions {
   /** Synthesized stack of the base, to tell what changed in Lambda bundles. */
   readonly baseSynth?: SynthStack;
   /** The other environment, to say what is the same there. */
-  readonly sibling?: Report;
+  readonly sibling?: Outline;
   /** Stacks that this one depends on and that have changes of their own. */
   readonly changingDependencies?: readonly string[];
   /** Place of this stack among those planned, from 1. */
@@ -60,6 +62,8 @@ export interface Rendered {
   /** Whether something is destroyed or replaced: the pull request gets a label. */
   readonly destroys: boolean;
   readonly changes: boolean;
+  /** For the comments of other stacks. */
+  readonly outline: Outline;
 }
 
 const MARKER = "urr-plan";
@@ -127,7 +131,7 @@ export function renderComment(report: Report, redactor: Redactor, options: Rende
   const guarded = judge(report.plan, options.guardAllows);
   const security = securityOf(report, redactor);
   const cost = costOf(report);
-  const comparison = options.sibling ? compareStacks(report, options.sibling) : undefined;
+  const comparison = options.sibling ? compareStacks(outlineOf(report), options.sibling) : undefined;
   const sections: Section[] = [
     {
       blocks: [...warnings(report, redactor, guarded, options), ...overview(report, options, delta, cost, comparison)],
@@ -171,6 +175,9 @@ export function renderComment(report: Report, redactor: Redactor, options: Rende
     summary,
     destroys: report.items.some((item) => item.kind === "delete" || item.kind === "replace"),
     changes: !isEmptyReport(report),
+    get outline() {
+      return outlineOf(report);
+    },
   };
 }
 

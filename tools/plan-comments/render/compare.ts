@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { withoutKeys } from "./configuration";
-import { compareText, type Item, KINDS, type Kind, type Report } from "./model";
+import { compareText, type Item, isEmptyReport, KINDS, type Kind, type Report } from "./model";
+import { isList, isObject, type Json } from "./plan";
 
 /** What a comment remembers of the plan it showed, so that the next one can say what changed since. */
 export interface Remembered {
@@ -89,36 +90,70 @@ export function deltaOf(before: Remembered, after: Remembered): Delta {
   };
 }
 
+/** What a plan does, without values: enough to tell another stack's comment of it. */
+export interface Outline {
+  readonly stack: string;
+  readonly changes: boolean;
+  readonly items: readonly OutlineItem[];
+}
+
+export interface OutlineItem {
+  readonly address: string;
+  readonly kind: Kind;
+  /** Equal for changes that do the same to the same attributes. */
+  readonly shape: string;
+}
+
+export function outlineOf(report: Report): Outline {
+  const shape = ({ kind, diff }: Item) =>
+    kind === "create" || kind === "delete"
+      ? kind
+      : JSON.stringify([kind, [...new Set(diff.changed.map(withoutKeys))].sort(compareText)]);
+  return {
+    stack: report.stack,
+    changes: !isEmptyReport(report),
+    items: report.items
+      .filter((item) => item.kind !== "read")
+      .map((item) => ({ address: keyOf(item), kind: item.kind, shape: shape(item) })),
+  };
+}
+
+/** Reads an outline that another job wrote; undefined for anything else. */
+export function readOutline(raw: Json | undefined): Outline | undefined {
+  if (!isObject(raw) || typeof raw.stack !== "string" || !isList(raw.items)) return undefined;
+  const items = raw.items.flatMap((item) => {
+    if (!isObject(item) || typeof item.address !== "string" || typeof item.shape !== "string") return [];
+    const kind = KINDS.find((known) => known === item.kind) ?? "unknown";
+    return [{ address: item.address, kind, shape: item.shape }];
+  });
+  return { stack: raw.stack, changes: raw.changes === true, items };
+}
+
 /** Two environments of one system, side by side. */
 export interface Comparison {
   readonly left: string;
   readonly right: string;
   readonly same: number;
-  readonly onlyLeft: readonly Item[];
-  readonly onlyRight: readonly Item[];
+  readonly onlyLeft: readonly OutlineItem[];
+  readonly onlyRight: readonly OutlineItem[];
   /** Changed in both, but not in the same way. */
-  readonly different: readonly Item[];
+  readonly different: readonly OutlineItem[];
 }
 
 /**
  * Compares what two stacks would change. Two changes are the same if they do the same to the same address and touch the
  * same attributes; values may differ, since sizes and names do between environments.
  */
-export function compareStacks(left: Report, right: Report): Comparison {
-  const index = (report: Report) =>
-    new Map(report.items.filter((item) => item.kind !== "read").map((item) => [keyOf(item), item]));
-  const shape = (item: Item) =>
-    item.kind === "create" || item.kind === "delete"
-      ? item.kind
-      : JSON.stringify([item.kind, [...new Set(item.diff.changed.map(withoutKeys))].sort(compareText)]);
+export function compareStacks(left: Outline, right: Outline): Comparison {
+  const index = (outline: Outline) => new Map(outline.items.map((item) => [item.address, item]));
   const [a, b] = [index(left), index(right)];
-  const onlyLeft: Item[] = [];
-  const different: Item[] = [];
+  const onlyLeft: OutlineItem[] = [];
+  const different: OutlineItem[] = [];
   let same = 0;
   for (const [address, item] of a) {
     const other = b.get(address);
     if (!other) onlyLeft.push(item);
-    else if (shape(item) === shape(other)) same++;
+    else if (item.shape === other.shape) same++;
     else different.push(item);
   }
   const onlyRight = [...b].flatMap(([address, item]) => (a.has(address) ? [] : [item]));
@@ -126,7 +161,7 @@ export function compareStacks(left: Report, right: Report): Comparison {
 }
 
 /**
- * Stacks so that each comes after what it depends on; those that do not depend on each other by name.
+ * Stacks so that each comes after what it depends on; those that do not depend on each other by name, production last.
  *
  * @throws Error for a circle, naming it
  */
@@ -136,9 +171,12 @@ export function inDependencyOrder(dependencies: Readonly<Record<string, readonly
     if (order.includes(stack)) return;
     if (path.includes(stack))
       throw new Error(`stacks depend on each other in a circle: ${[...path, stack].join(" → ")}`);
-    for (const needed of [...(dependencies[stack] ?? [])].sort(compareText)) visit(needed, [...path, stack]);
+    for (const needed of [...(dependencies[stack] ?? [])].sort(byTurn)) visit(needed, [...path, stack]);
     order.push(stack);
   };
-  for (const stack of Object.keys(dependencies).sort(compareText)) visit(stack, []);
+  for (const stack of Object.keys(dependencies).sort(byTurn)) visit(stack, []);
   return order;
 }
+
+const byTurn = (a: string, b: string): number =>
+  Number(a.includes("prod")) - Number(b.includes("prod")) || compareText(a, b);

@@ -13,7 +13,10 @@ export {
   compareStacks,
   deltaOf,
   inDependencyOrder,
+  type Outline,
+  outlineOf,
   type Remembered,
+  readOutline,
   remember,
   unpackMemory,
 } from "./compare";
