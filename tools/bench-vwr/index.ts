@@ -1,6 +1,7 @@
 import { fork } from "node:child_process";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { Allocator } from "../../lambdas/shared/allocator";
 import { eventStatus, openEvent } from "../../lambdas/shared/control";
@@ -50,6 +51,8 @@ const WARM_UP = 1_000;
 const TICKETED_CHECKS = 200_000;
 const BASELINE_CHECKS = 6_000;
 const BATCH = 500;
+/** Most visitors of a simulated pace. */
+const PACE_VISITORS = 6_000;
 
 export async function bench(visitors: number, log: (line: string) => void): Promise<BenchResult> {
   const database = fork(fileURLToPath(new URL("./database.ts", import.meta.url)));
@@ -101,7 +104,7 @@ interface Pace {
 async function simulatePaces(): Promise<Pace[]> {
   const paces: Pace[] = [];
   for (const perSecond of [200, 1_000, 3_000, 10_000]) {
-    const visitors = Math.min(OPENING_15K.visitors, 5 * perSecond);
+    const visitors = Math.min(PACE_VISITORS, 5 * perSecond);
     const arrivalMs = (visitors / perSecond) * 1000;
     // At most one environment per two arrivals a second: Lambda adds none where the others are idle.
     const environments = Math.min(OPENING_15K.environments, perSecond / 2);
@@ -486,12 +489,17 @@ function unmet(result: BenchResult): string[] {
     .map(([key, , limit]) => `${key} is ${result[key]}, wanted ${limit}`);
 }
 
-const visitors = 15_000;
-const json = process.argv.includes("--json");
+const { values } = parseArgs({
+  options: { json: { type: "boolean", default: false }, visitors: { type: "string", default: "15000" } },
+});
+const visitors = Number(values.visitors);
+if (!Number.isSafeInteger(visitors) || visitors < CONCURRENCY) {
+  throw new Error(`--visitors: given ${values.visitors}; allowed is a whole number from ${CONCURRENCY}.`);
+}
 const result = await bench(visitors, (line) => console.log(line));
 for (const problem of unmet(result)) {
   console.log(`Target missed: ${problem}`);
 }
-if (json) {
+if (values.json) {
   console.log(JSON.stringify(result));
 }
