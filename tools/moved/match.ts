@@ -6,6 +6,8 @@ export interface Resource {
   readonly address: string;
   readonly type: string;
   readonly values: Readonly<Record<string, unknown>>;
+  /** In a plan: the resource that an attribute whose value is not known yet refers to. */
+  readonly references?: Readonly<Record<string, string>>;
 }
 
 /** One `moved` block. */
@@ -71,6 +73,11 @@ const IDENTITIES: Readonly<Record<string, readonly string[]>> = {
   aws_vpc: ["cidr_block"],
   aws_vpc_endpoint: ["service_name"],
 };
+/** Links between resources: AWS admits one of each, so the old one must become the new one. Named by what they link. */
+const LINKS: Readonly<Record<string, readonly string[]>> = {
+  aws_route: ["route_table_id", "destination_cidr_block"],
+  aws_route_table_association: ["subnet_id"],
+};
 /** Types that AWS does not delete while something uses them. */
 const USED_BY_OTHERS = [
   "aws_db_parameter_group",
@@ -129,6 +136,19 @@ export function match(state: readonly Resource[], planned: readonly Resource[]):
     const single = olds.length === 1 && bySingle.get(key)?.length === 1;
     if (from && to && single && !undecided.has(from.address) && !contradicts(from, to)) settle(from, to);
   }
+  const newAddresses = new Map([
+    ...same.map((address) => [address, address] as const),
+    ...moves.map(({ from, to }) => [from, to] as const),
+  ]);
+  const byId = new Map(state.map(({ address, values }) => [values.id, newAddresses.get(address)]));
+  const linkOf = ({ references = {}, type, values }: Resource) =>
+    LINKS[type] &&
+    JSON.stringify([type, ...LINKS[type].map((end) => references[end] ?? byId.get(values[end]) ?? values[end])]);
+  const openLinks = groupBy([...open.values()], linkOf);
+  for (const [link, olds] of groupBy([...left.values()], linkOf)) {
+    const [from, to] = [olds[0], openLinks.get(link)?.[0]];
+    if (from && to && olds.length === 1 && openLinks.get(link)?.length === 1) settle(from, to);
+  }
   const stillUndecided = ambiguous.filter(({ from }) => left.has(from));
   const decided = [...left.values()].filter(({ address }) => !stillUndecided.some(({ from }) => from === address));
   const isInUse = ({ type }: Resource) => USED_BY_OTHERS.includes(type);
@@ -158,7 +178,13 @@ export function withoutKey(address: string): string {
 /** The managed resources of a state file, of `terraform show -json` of a state, or of a plan. */
 export function readResources(input: unknown): Resource[] {
   if (!isObject(input)) throw new UnreadableInputError("neither a state nor a plan: not a JSON object");
-  if (isObject(input.planned_values)) return resourcesOfModule(input.planned_values.root_module);
+  if (isObject(input.planned_values)) {
+    const references = isObject(input.configuration) ? referencesOfModule(input.configuration.root_module) : new Map();
+    return resourcesOfModule(input.planned_values.root_module).map((resource) => ({
+      ...resource,
+      references: references.get(resource.address) ?? {},
+    }));
+  }
   if (isObject(input.values)) return resourcesOfModule(input.values.root_module);
   if (input.version === 4 && Array.isArray(input.resources)) return input.resources.flatMap(resourcesOfStateEntry);
   throw new UnreadableInputError(
@@ -176,6 +202,27 @@ function resourcesOfModule(module: unknown): Resource[] {
       values: isObject(values) ? values : {},
     }));
   return [...own, ...list(module.child_modules).flatMap(resourcesOfModule)];
+}
+
+/** By address, the resource of the same module that each attribute refers to. */
+function referencesOfModule(module: unknown, prefix = ""): Map<string, Record<string, string>> {
+  const found = new Map<string, Record<string, string>>();
+  if (!isObject(module)) return found;
+  for (const { address, expressions } of list(module.resources)) {
+    const references: Record<string, string> = {};
+    for (const [attribute, expression] of Object.entries(isObject(expressions) ? expressions : {})) {
+      const named = isObject(expression) && Array.isArray(expression.references) ? expression.references : [];
+      const resource = named.map(String).find((name) => /^aws_\w+\.\w+$/.test(name));
+      if (resource !== undefined) references[attribute] = `${prefix}${resource}`;
+    }
+    found.set(`${prefix}${address}`, references);
+  }
+  for (const [name, call] of Object.entries(isObject(module.module_calls) ? module.module_calls : {})) {
+    if (isObject(call))
+      for (const [address, references] of referencesOfModule(call.module, `${prefix}module.${name}.`))
+        found.set(address, references);
+  }
+  return found;
 }
 
 function resourcesOfStateEntry(entry: unknown): Resource[] {

@@ -101,6 +101,47 @@ describe("match", () => {
     ]);
   });
 
+  it("moves a route and an association with what they link: AWS admits no second one beside them", () => {
+    const link = (address: string, values: object, references?: Record<string, string>): Resource => ({
+      ...resource(address, { ...values }),
+      ...(references && { references }),
+    });
+    const everywhere = { destination_cidr_block: "0.0.0.0/0" };
+    const [subnet, table] = ["module.vpc.aws_subnet.app", "module.vpc.aws_route_table.app"];
+    const { moves, onlyInPlan } = match(
+      [
+        link(`${subnet}[0]`, { id: "subnet-1", cidr_block: "10.0.10.0/24" }),
+        link(`${subnet}[1]`, { id: "subnet-2", cidr_block: "10.0.11.0/24" }),
+        link(`${table}`, { id: "rtb-1", tags: { Name: "app" } }),
+        link("module.vpc.aws_route_table_association.app[0]", { subnet_id: "subnet-1", route_table_id: "rtb-1" }),
+        link("module.vpc.aws_route_table_association.app[1]", { subnet_id: "subnet-2", route_table_id: "rtb-1" }),
+        link("module.vpc.aws_route.out", { route_table_id: "rtb-1", ...everywhere }),
+      ],
+      [
+        link(`${subnet}_a`, { cidr_block: "10.0.10.0/24" }),
+        link(`${subnet}_c`, { cidr_block: "10.0.11.0/24" }),
+        link(`${table}_a`, { tags: { Name: "app" } }),
+        link(
+          "module.vpc.aws_route_table_association.a",
+          {},
+          { subnet_id: `${subnet}_a`, route_table_id: `${table}_a` },
+        ),
+        link(
+          "module.vpc.aws_route_table_association.c",
+          {},
+          { subnet_id: `${subnet}_c`, route_table_id: `${table}_a` },
+        ),
+        link("module.vpc.aws_route.nat", everywhere, { route_table_id: `${table}_a` }),
+      ],
+    );
+    expect(onlyInPlan).toEqual([]);
+    expect(moves).toContainEqual({
+      from: "module.vpc.aws_route_table_association.app[1]",
+      to: "module.vpc.aws_route_table_association.c",
+    });
+    expect(moves).toContainEqual({ from: "module.vpc.aws_route.out", to: "module.vpc.aws_route.nat" });
+  });
+
   it("gives every resource one fate, whatever the order", () => {
     fc.assert(
       fc.property(fc.shuffledSubarray(HCL), fc.shuffledSubarray(OURS), (state, planned) => {
@@ -141,6 +182,27 @@ describe("readResources", () => {
       "aws_subnet.app[0]",
       'aws_subnet.app["c"]',
     ]);
+  });
+
+  it("reads from a plan which resource an unknown attribute refers to", () => {
+    const association = {
+      address: "aws_route_table_association.a",
+      mode: "managed",
+      type: "aws_route_table_association",
+    };
+    const expressions = {
+      subnet_id: { references: ["aws_subnet.app_a.id", "aws_subnet.app_a"] },
+      route_table_id: { references: ["var.table"] },
+    };
+    const address = `module.vpc.${association.address}`;
+    const [read] = readResources({
+      planned_values: { root_module: { child_modules: [{ resources: [{ ...association, address, values: {} }] }] } },
+      configuration: {
+        root_module: { module_calls: { vpc: { module: { resources: [{ ...association, expressions }] } } } },
+      },
+    });
+    expect(read).toMatchObject({ address, references: { subnet_id: "module.vpc.aws_subnet.app_a" } });
+    expect(read?.references).not.toHaveProperty("route_table_id");
   });
 
   it("reads what terraform show prints of a state and of a plan", () => {
