@@ -50,9 +50,12 @@ import {
 } from "@aws-sdk/client-elasticache";
 import {
   CreateClusterCommand as CreateKafkaCommand,
+  DescribeClusterOperationCommand,
   DescribeClusterV2Command,
   DescribeConfigurationCommand,
   KafkaClient,
+  UpdateClusterKafkaVersionCommand,
+  UpdateMonitoringCommand,
 } from "@aws-sdk/client-kafka";
 import { CreateFunctionCommand, LambdaClient, ListVersionsByFunctionCommand } from "@aws-sdk/client-lambda";
 import {
@@ -226,7 +229,7 @@ describe("the corrections", () => {
     });
   });
 
-  it("describe a Kafka cluster in the second version of the API, tags in their own case", async () => {
+  it("describe a Kafka cluster in the second version of the API, tags in their own case, and change it", async () => {
     const kafka = new KafkaClient(clientSettings(cloud));
     const { ClusterArn } = await kafka.send(
       new CreateKafkaCommand({
@@ -240,6 +243,20 @@ describe("the corrections", () => {
     const { ClusterInfo } = await kafka.send(new DescribeClusterV2Command({ ClusterArn }));
     expect(ClusterInfo).toMatchObject({ ClusterType: "PROVISIONED", Tags: { ManagedBy: "Terraform" } });
     expect(ClusterInfo?.Provisioned?.NumberOfBrokerNodes).toBe(2);
+    const CurrentVersion = ClusterInfo?.CurrentVersion;
+    const { ClusterOperationArn } = await kafka.send(
+      new UpdateClusterKafkaVersionCommand({ ClusterArn, CurrentVersion, TargetKafkaVersion: "4.0.x" }),
+    );
+    const { ClusterOperationInfo } = await kafka.send(new DescribeClusterOperationCommand({ ClusterOperationArn }));
+    expect(ClusterOperationInfo?.OperationState).toBe("UPDATE_COMPLETE");
+    await kafka.send(
+      new UpdateMonitoringCommand({ ClusterArn, CurrentVersion, EnhancedMonitoring: "PER_TOPIC_PER_BROKER" }),
+    );
+    const changed = (await kafka.send(new DescribeClusterV2Command({ ClusterArn }))).ClusterInfo?.Provisioned;
+    expect(changed).toMatchObject({
+      CurrentBrokerSoftwareInfo: { KafkaVersion: "4.0.x" },
+      EnhancedMonitoring: "PER_TOPIC_PER_BROKER",
+    });
   });
 
   it("keep what a database exports, and give its replica settings of its own", async () => {

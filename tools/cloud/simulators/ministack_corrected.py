@@ -245,6 +245,30 @@ async def clusters_have_a_second_description(original, method, path, headers, bo
     return await original(method, path, headers, body, query_params)
 
 
+@corrects(msk, "handle_request")
+async def clusters_can_be_changed(original, method, path, headers, body, query_params):
+    """AWS: version, configuration and monitoring of a cluster are changed in place; DescribeClusterOperation tells how that went."""
+    if method == "PUT" and (match := re.fullmatch(r"/v1/clusters/(.+)/(version|configuration|monitoring)", path)):
+        arn, request = unquote(match[1]), json.loads(body)
+        cluster = msk._clusters.get(arn)
+        if cluster is None:
+            return msk._bad_request("The specified cluster ARN does not exist.")
+        # The simulator keeps a cluster as the API shows it, with the names of CreateCluster.
+        software = cluster.setdefault("CurrentBrokerSoftwareInfo", {})
+        if match[2] == "version":
+            software["KafkaVersion"] = request["targetKafkaVersion"]
+        if info := request.get("configurationInfo"):
+            software["ConfigurationArn"], software["ConfigurationRevision"] = info["arn"], info["revision"]
+        for name in ("EnhancedMonitoring", "LoggingInfo", "OpenMonitoring"):
+            if (given := request.get(name[0].lower() + name[1:])) is not None:
+                cluster[name] = given
+        return msk._json({"clusterArn": arn, "clusterOperationArn": arn.replace(":cluster/", ":cluster-operation/")})
+    if method == "GET" and path.startswith("/v1/operations/"):
+        operation = unquote(path.removeprefix("/v1/operations/"))
+        return msk._json({"clusterOperationInfo": {"clusterOperationArn": operation, "operationState": "UPDATE_COMPLETE"}})
+    return await original(method, path, headers, body, query_params)
+
+
 def describe_cluster_v2(arn):
     status, headers, body = msk._describe_cluster(arn)
     if status != 200:
