@@ -1,3 +1,4 @@
+import { promtool } from "../promtool/promtool";
 import { type CommandName, command, goVersion } from "./build";
 import { schemaLocation } from "./schemas";
 import { COMMANDS, KUBERNETES_COMMANDS } from "./versions";
@@ -16,6 +17,7 @@ function main(): number {
   console.log(go);
   for (const name of Object.keys({ ...COMMANDS, ...KUBERNETES_COMMANDS }) as CommandName[]) console.log(command(name));
   console.log(schemaLocation());
+  console.log(promtool());
   return 0;
 }
 
