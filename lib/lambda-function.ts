@@ -43,7 +43,7 @@ export interface ZipFunctionProps {
 
 /** How a function names itself to Powertools, and where its metrics go. */
 export interface TelemetryProps {
-  /** Service name in logs, metrics and traces. */
+  /** Service name in logs, metrics and traces: the function's, because environments share an account. */
   readonly serviceName: string;
   /** CloudWatch namespace of its own metrics. */
   readonly metricsNamespace: string;

@@ -193,7 +193,7 @@ echo '${JSON.stringify({
       ["a misspelt field", (spec) => ({ ...spec, limmits: {} }), "limmits"],
       [
         "a consolidation that is no duration",
-        (spec) => ({ ...spec, disruption: { ...(spec["disruption"] as object), consolidateAfter: "soon" } }),
+        (spec) => ({ ...spec, disruption: { ...(spec.disruption as object), consolidateAfter: "soon" } }),
         "consolidateAfter",
       ],
       [

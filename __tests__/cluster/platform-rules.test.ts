@@ -65,10 +65,10 @@ describe("alert rules", () => {
   it("are told in words: a severity, a summary without variables, a description", () => {
     expect(alerts.length).toBeGreaterThan(15);
     for (const { alert, annotations, labels } of alerts) {
-      expect(["critical", "warning"], alert).toContain(labels?.["severity"]);
+      expect(["critical", "warning"], alert).toContain(labels?.severity);
       // Alerts of a group are told together; what differs between them would be left out.
-      expect(annotations?.["summary"], alert).not.toContain("{{");
-      expect(annotations?.["description"], alert).toMatch(/\.$/);
+      expect(annotations?.summary, alert).not.toContain("{{");
+      expect(annotations?.description, alert).toMatch(/\.$/);
     }
   });
 

@@ -37,11 +37,8 @@ function folderOf(chart: string): string {
 /** Namespaces of a platform stack, as Terraform makes them. */
 function namespacesOf(environment: string): unknown[] {
   const [stack] = buildApp(undefined, [`${environment}-platform`]).render();
-  const resources = stack?.emitted.modules.get("namespaces")?.["resource"] as Record<
-    string,
-    Record<string, JsonObject>
-  >;
-  return Object.values(resources?.["kubernetes_namespace_v1"] ?? {}).map(({ metadata }) => ({
+  const resources = stack?.emitted.modules.get("namespaces")?.resource as Record<string, Record<string, JsonObject>>;
+  return Object.values(resources?.kubernetes_namespace_v1 ?? {}).map(({ metadata }) => ({
     apiVersion: "v1",
     kind: "Namespace",
     metadata: (metadata as JsonObject[])[0] ?? metadata,

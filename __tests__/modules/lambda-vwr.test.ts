@@ -86,7 +86,7 @@ describe.each([PROD, STAGING])("the waiting room's functions of $prefix", (envir
     expect(variables(api)).toMatchObject({
       TOKEN_SECRET_ID: `${prefix}/vwr-token-secret`,
       CORS_ALLOWED_ORIGINS: "https://urr.guru,https://www.urr.guru",
-      POWERTOOLS_SERVICE_NAME: "vwr-api",
+      POWERTOOLS_SERVICE_NAME: `${prefix}-vwr-api`,
     });
     expect(variables(advancer)).not.toHaveProperty("TOKEN_SECRET_ID");
     expect(JSON.stringify([variables(api), variables(advancer)])).not.toContain("random_password");

@@ -44,7 +44,7 @@ describe.each([PROD, STAGING])("the worker of $prefix", (environment) => {
       KAFKA_BOOTSTRAP_SERVERS: "b-1.example:9098,b-2.example:9098",
       TICKET_SERVICE_URL: "http://ticket-service.internal:3002",
       INTERNAL_API_TOKEN_SECRET_ID: `${prefix}/internal-api-token`,
-      POWERTOOLS_SERVICE_NAME: "ticket-worker",
+      POWERTOOLS_SERVICE_NAME: `${prefix}-ticket-worker`,
       POWERTOOLS_METRICS_NAMESPACE: "URR/TicketWorker",
       POWERTOOLS_LOG_LEVEL: "INFO",
     });

@@ -30,7 +30,7 @@ const CERTIFICATE = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCi0tLS0tRU5EIENFUlRJRkl
  * says which it is. A map keeps its keys.
  */
 export function outputsOf(infra: RenderedStack): Record<string, Json> {
-  const declared = infra.emitted.root["output"] as Record<string, { value: Json }>;
+  const declared = infra.emitted.root.output as Record<string, { value: Json }>;
   return Object.fromEntries(
     Object.entries(declared).map(([name, { value }]) => {
       if (name === "eks_cluster_endpoint") return [name, "https://127.0.0.1:1"];
@@ -102,7 +102,7 @@ export class PlatformWorkspace {
   }
 
   private replaceCharts(directory: string, module: JsonObject): void {
-    const releases = (module["resource"] as Record<string, Record<string, JsonObject>> | undefined)?.["helm_release"];
+    const releases = (module.resource as Record<string, Record<string, JsonObject>> | undefined)?.helm_release;
     const replaced: Record<string, Json> = {};
     for (const [name, { chart, repository, version }] of Object.entries(releases ?? {})) {
       if (repository === undefined) continue;
@@ -123,11 +123,11 @@ export function releasesOf(plan: Plan): PlannedRelease[] {
     .filter(({ type }) => type === "helm_release")
     .map(({ address, change: { after } }) => ({
       address,
-      name: String(after["name"]),
-      namespace: String(after["namespace"]),
-      chart: String(after["chart"]),
-      version: after["version"] === undefined ? null : (after["version"] as string | null),
-      values: JSON.parse(String((after["values"] as Json[])[0])) as Json,
+      name: String(after.name),
+      namespace: String(after.namespace),
+      chart: String(after.chart),
+      version: after.version === undefined ? null : (after.version as string | null),
+      values: JSON.parse(String((after.values as Json[])[0])) as Json,
     }));
 }
 

@@ -35,11 +35,8 @@ function rendered(name: string): RenderedStack {
 
 /** Values of a release as written, with what is unknown in its place. */
 function valuesOf(stack: string, module: string, release: string): JsonObject {
-  const resources = rendered(stack).emitted.modules.get(module)?.["resource"] as Record<
-    string,
-    Record<string, JsonObject>
-  >;
-  const values = resources["helm_release"]?.[release]?.["values"] as Json[] | undefined;
+  const resources = rendered(stack).emitted.modules.get(module)?.resource as Record<string, Record<string, JsonObject>>;
+  const values = resources.helm_release?.[release]?.values as Json[] | undefined;
   return JSON.parse(String(values?.[0])) as JsonObject;
 }
 
@@ -61,7 +58,7 @@ describe.each(["staging", "prod"])("platform stack of %s", (environment) => {
   const root = rendered(name).emitted.root;
 
   it("keeps its state beside the infra stack's, in a file of its own, with the same locks", () => {
-    expect((root["terraform"] as { backend: Json }).backend).toEqual({
+    expect((root.terraform as { backend: Json }).backend).toEqual({
       s3: {
         bucket: `urr-terraform-state-${environment}`,
         key: `${environment}/platform.tfstate`,
@@ -74,7 +71,7 @@ describe.each(["staging", "prod"])("platform stack of %s", (environment) => {
   });
 
   it("reads the infra stack's own state and nothing else", () => {
-    expect(root["data"]).toEqual({
+    expect(root.data).toEqual({
       terraform_remote_state: {
         infra: {
           backend: "s3",
@@ -105,7 +102,7 @@ describe.each(["staging", "prod"])("platform stack of %s", (environment) => {
   });
 
   it("logs in by short-lived tokens of the caller's AWS identity, and keeps no credentials", () => {
-    const { helm, kubernetes } = root["provider"] as { helm: JsonObject[]; kubernetes: JsonObject[] };
+    const { helm, kubernetes } = root.provider as { helm: JsonObject[]; kubernetes: JsonObject[] };
     const exec = {
       api_version: "client.authentication.k8s.io/v1beta1",
       command: "aws",
@@ -130,15 +127,13 @@ describe.each(["staging", "prod"])("platform stack of %s", (environment) => {
   });
 
   it("needs no running cluster for its first plan: custom resources come by charts, none by kubernetes_manifest", () => {
-    const types = Object.keys(rendered(name).flat["resource"] as JsonObject);
+    const types = Object.keys(rendered(name).flat.resource as JsonObject);
     expect(types).not.toContain("kubernetes_manifest");
     expect(types).toContain("helm_release");
   });
 
   it("pins every public chart to one version", () => {
-    const releases = Object.values(
-      (rendered(name).flat["resource"] as Record<string, JsonObject>)["helm_release"] ?? {},
-    );
+    const releases = Object.values((rendered(name).flat.resource as Record<string, JsonObject>).helm_release ?? {});
     const charts = (releases as JsonObject[]).filter(({ repository }) => repository !== undefined);
     expect(charts.map(({ chart, repository, version }) => ({ name: chart, repository, version }))).toEqual(
       expect.arrayContaining(
@@ -175,9 +170,9 @@ describe.each(["staging", "prod"])("platform stack of %s", (environment) => {
 
   it("tells the load balancer controller its Region and VPC, which pods cannot ask the node for", () => {
     const values = valuesOf(name, "load-balancer-controller", "controller");
-    expect(values["region"]).toBe("ap-northeast-2");
-    expect(String(values["vpcId"])).toContain("vpc_id");
-    expect(values["enableServiceMutatorWebhook"]).toBe(false);
+    expect(values.region).toBe("ap-northeast-2");
+    expect(String(values.vpcId)).toContain("vpc_id");
+    expect(values.enableServiceMutatorWebhook).toBe(false);
   });
 
   it("writes metrics to Managed Prometheus, signed by the role that the infra stack trusts", () => {
@@ -188,13 +183,11 @@ describe.each(["staging", "prod"])("platform stack of %s", (environment) => {
     expect(prometheus.serviceAccount.name).toBe("kube-prometheus-stack-prometheus");
     expect(prometheus.prometheusSpec.remoteWrite).toHaveLength(1);
     expect(prometheus.prometheusSpec.remoteWrite[0]).toMatchObject({ sigv4: { region: "ap-northeast-2" } });
-    expect(String(prometheus.prometheusSpec.remoteWrite[0]?.["url"])).toContain("amp_remote_write_endpoint");
+    expect(String(prometheus.prometheusSpec.remoteWrite[0]?.url)).toContain("amp_remote_write_endpoint");
   });
 
   it("keeps traces in Elasticsearch in production and in memory elsewhere", () => {
-    expect(valuesOf(name, "observability", "zipkin")["storage"]).toBe(
-      environment === "prod" ? "elasticsearch" : "memory",
-    );
+    expect(valuesOf(name, "observability", "zipkin").storage).toBe(environment === "prod" ? "elasticsearch" : "memory");
   });
 
   it("gives Argo CD the Applications of its own cluster", () => {
@@ -310,7 +303,7 @@ describe.skipIf(!hasProviders).each(["staging", "prod"])(
     });
 
     it("registers the pods of every target group that the infra stack made, by address", () => {
-      const groups = outputsOf(rendered(environment))["target_group_arns"] as Record<string, string>;
+      const groups = outputsOf(rendered(environment)).target_group_arns as Record<string, string>;
       const bindings = ofKind("TargetGroupBinding").map(({ metadata: { namespace }, spec }) => ({
         namespace,
         ...spec,
@@ -341,7 +334,7 @@ describe.skipIf(!hasProviders).each(["staging", "prod"])(
         provider: { aws: { auth: { jwt: { serviceAccountRef: { name: "database-bootstrap" } } } } },
       });
       const account = one("ServiceAccount", "database-bootstrap");
-      expect(account.metadata["annotations"]).toEqual({
+      expect(account.metadata.annotations).toEqual({
         "eks.amazonaws.com/role-arn": "platform_role_arns/database_bootstrap",
       });
       const users = ofKind("ExternalSecret").filter(({ spec }) => JSON.stringify(spec).includes("rds_credentials"));
@@ -430,7 +423,7 @@ describe.skipIf(!hasProviders).each(["staging", "prod"])(
     it("makes the services' namespaces refuse pods that break the restricted profile, and gives each a quota", () => {
       const namespaces = planned
         .filter(({ type }) => type === "kubernetes_namespace_v1")
-        .map(({ change }) => (change.after["metadata"] as JsonObject[])[0] as { name: string; labels: JsonObject });
+        .map(({ change }) => (change.after.metadata as JsonObject[])[0] as { name: string; labels: JsonObject });
       const services = environment === "prod" ? ["urr-spring"] : ["urr-staging", "urr-dev"];
       for (const namespace of [...services, "urr-platform", "external-secrets"]) {
         expect(namespaces.find((candidate) => candidate.name === namespace)?.labels).toMatchObject({
@@ -438,14 +431,14 @@ describe.skipIf(!hasProviders).each(["staging", "prod"])(
         });
       }
       const quotas = planned.filter(({ type }) => type === "kubernetes_resource_quota_v1");
-      expect(quotas.map(({ change }) => (change.after["metadata"] as JsonObject[])[0]?.["name"])).toEqual(
+      expect(quotas.map(({ change }) => (change.after.metadata as JsonObject[])[0]?.name)).toEqual(
         services.map(() => "default"),
       );
     });
 
     it("tells services the addresses that AWS gave, under the keys that the GitOps tree reads", () => {
       const [endpoints] = planned.filter(({ address }) => address.includes("service_endpoints"));
-      expect(endpoints?.change.after["data"]).toEqual({
+      expect(endpoints?.change.after.data).toEqual({
         RDS_PROXY_ENDPOINT: "rds_proxy_endpoint",
         ...(environment === "prod" && { RDS_REPLICA_ENDPOINT: "rds_replica_endpoint" }),
         REDIS_ENDPOINT: "redis_endpoint",
@@ -461,11 +454,11 @@ describe("quotas", () => {
     ["prod", "urr-spring"],
     ["staging", "urr-staging"],
   ] as const)("of %s admit every service at its most, with a second copy of what is deployed blue-green", (environment, namespace) => {
-    const resources = rendered(`${environment}-platform`).emitted.modules.get("namespaces")?.["resource"] as Record<
+    const resources = rendered(`${environment}-platform`).emitted.modules.get("namespaces")?.resource as Record<
       string,
       Record<string, { spec: { hard: Record<string, string> } }>
     >;
-    const hard = resources["kubernetes_resource_quota_v1"]?.[namespace.replaceAll("-", "_")]?.spec.hard ?? {};
+    const hard = resources.kubernetes_resource_quota_v1?.[namespace.replaceAll("-", "_")]?.spec.hard ?? {};
     const needed = SERVICES.reduce(
       (sum, { autoscaling, blueGreen, replicas, resources: { limits, requests } }) => {
         const most = environment === "prod" ? (autoscaling?.maxReplicas ?? replicas.prod) : replicas.staging;
@@ -479,10 +472,10 @@ describe("quotas", () => {
       },
       { pods: 0, cpu: 0, memory: 0, limit: 0 },
     );
-    expect(Number(hard["pods"])).toBeGreaterThanOrEqual(needed.pods);
+    expect(Number(hard.pods)).toBeGreaterThanOrEqual(needed.pods);
     expect(Number(hard["requests.cpu"])).toBeGreaterThanOrEqual(needed.cpu);
     expect(Number.parseFloat(String(hard["requests.memory"]))).toBeGreaterThanOrEqual(needed.memory);
     expect(Number.parseFloat(String(hard["limits.memory"]))).toBeGreaterThanOrEqual(needed.limit);
-    expect(Number(hard["pods"])).toBeLessThan(needed.pods * 1.5);
+    expect(Number(hard.pods)).toBeLessThan(needed.pods * 1.5);
   });
 });

@@ -14,7 +14,7 @@ import { enforce, type Rule } from "../../lib/rules";
 import type { Secret } from "../../lib/secret";
 import { Module } from "../../lib/terraform-modules";
 import type { DynamodbVwr, ItemAction, VwrItems } from "../dynamodb-vwr";
-import { WORKER_METRICS } from "../lambda-worker";
+import { WORKER_METRICS, workerFunctionName } from "../lambda-worker";
 
 /** Properties of {@link LambdaVwr}. */
 export interface LambdaVwrProps {
@@ -115,8 +115,9 @@ export class LambdaVwr extends Module {
 
   private createApi(): ZipFunction {
     const { bundles, corsAllowedOrigins, counterBatchSize, dynamodb, key, prefix, tokenSecret } = this.props;
+    const functionName = `${prefix}-vwr-api`;
     const api = new ZipFunction(this, "api", {
-      functionName: `${prefix}-vwr-api`,
+      functionName,
       description: "Waiting room: hands out positions and tokens, called by API Gateway",
       bundle: bundles["vwr-api"],
       memoryMib: API_MEMORY_MIB,
@@ -129,7 +130,7 @@ export class LambdaVwr extends Module {
         CORS_ALLOWED_ORIGINS: corsAllowedOrigins.join(","),
         // For the estimate of waiting time, until the advancer has measured the rate.
         BATCH_SIZE: `${counterBatchSize}`,
-        ...telemetryVariables({ serviceName: "vwr-api", metricsNamespace: METRICS_NAMESPACE }),
+        ...telemetryVariables({ serviceName: functionName, metricsNamespace: METRICS_NAMESPACE }),
       },
     });
     for (const [items, actions] of API_GRANTS) dynamodb.grant(api.role, items, actions);
@@ -139,8 +140,9 @@ export class LambdaVwr extends Module {
 
   private createAdvancer(bookingAlarms: readonly CloudwatchMetricAlarm[]): ZipFunction {
     const { bundles, counterBatchSize, dynamodb, key, prefix } = this.props;
+    const functionName = `${prefix}-vwr-counter-advancer`;
     const advancer = new ZipFunction(this, "advancer", {
-      functionName: `${prefix}-vwr-counter-advancer`,
+      functionName,
       description: "Waiting room: admits the next visitors every ten seconds, called every minute",
       bundle: bundles["vwr-counter-advancer"],
       memoryMib: ADVANCER_MEMORY_MIB,
@@ -153,7 +155,7 @@ export class LambdaVwr extends Module {
         CYCLES: `${CYCLES}`,
         CYCLE_SECONDS: `${CYCLE_SECONDS}`,
         SATURATION_ALARMS: bookingAlarms.map(({ alarmName }) => alarmName).join(","),
-        ...telemetryVariables({ serviceName: "vwr-counter-advancer", metricsNamespace: METRICS_NAMESPACE }),
+        ...telemetryVariables({ serviceName: functionName, metricsNamespace: METRICS_NAMESPACE }),
       },
     });
     for (const [items, actions] of ADVANCER_GRANTS) dynamodb.grant(advancer.role, items, actions);
@@ -238,7 +240,7 @@ export class LambdaVwr extends Module {
         name: `${prefix}-vwr-booking-busy`,
         description: `ticket-service turns the ticket worker away with 429 or 503 more than ${BUSY_CALLS_PER_MINUTE} times a minute. ${effect}`,
         namespace: WORKER_METRICS.namespace,
-        dimensions: { service: WORKER_METRICS.serviceName },
+        dimensions: { service: workerFunctionName(prefix) },
         metricName: WORKER_METRICS.busyMetric,
         statistic: "Sum",
         threshold: BUSY_CALLS_PER_MINUTE,

@@ -53,11 +53,12 @@ export interface LambdaWorkerProps {
 }
 
 /** What the function reports about itself; `busyMetric` counts calls that ticket-service turned away with 429 or 503. */
-export const WORKER_METRICS = {
-  namespace: "URR/TicketWorker",
-  serviceName: "ticket-worker",
-  busyMetric: "TicketServiceBusy",
-} as const;
+export const WORKER_METRICS = { namespace: "URR/TicketWorker", busyMetric: "TicketServiceBusy" } as const;
+
+/** Name of an environment's worker, which is also the dimension `service` of its metrics. */
+export function workerFunctionName(prefix: string): string {
+  return `${prefix}-ticket-worker`;
+}
 
 const DEFAULT_TIMEOUT_SECONDS = 30;
 const DEFAULT_MEMORY_MIB = 256;
@@ -162,8 +163,9 @@ export class LambdaWorker extends Module {
     const { internalApiTokenSecret, prefix, queue, role, vpc } = props;
     queue.grantConsume(role);
     internalApiTokenSecret.grantRead(role);
+    const functionName = workerFunctionName(prefix);
     return new ZipFunction(this, "worker", {
-      functionName: `${prefix}-ticket-worker`,
+      functionName,
       description: "Hands ticket events from the queue to ticket-service",
       bundle: props.bundle,
       memoryMib: props.memoryMib ?? DEFAULT_MEMORY_MIB,
@@ -179,7 +181,7 @@ export class LambdaWorker extends Module {
         KAFKA_BOOTSTRAP_SERVERS: props.kafkaBootstrapServers,
         TICKET_SERVICE_URL: props.ticketServiceUrl,
         INTERNAL_API_TOKEN_SECRET_ID: internalApiTokenSecret.secretName,
-        ...telemetryVariables({ serviceName: WORKER_METRICS.serviceName, metricsNamespace: WORKER_METRICS.namespace }),
+        ...telemetryVariables({ serviceName: functionName, metricsNamespace: WORKER_METRICS.namespace }),
       },
     });
   }

@@ -21,7 +21,7 @@ export function platformReleases(environment: EnvironmentName): PlatformRelease[
   const [stack] = buildApp(undefined, [`${environment}-platform`]).render();
   if (!stack) throw new Error(`there is no stack ${environment}-platform`);
   return [...stack.emitted.modules.values()]
-    .flatMap(({ resource }) => Object.values((resource as Record<string, JsonObject>)?.["helm_release"] ?? {}))
+    .flatMap(({ resource }) => Object.values((resource as Record<string, JsonObject>)?.helm_release ?? {}))
     .map((release) => releaseOf(release as JsonObject, stack))
     .sort((left, right) => (left.name < right.name ? -1 : 1));
 }

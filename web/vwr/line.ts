@@ -246,7 +246,8 @@ export class WaitingLine {
   }
 
   private publish(trouble: Trouble | undefined): void {
-    const { place, notice } = this;
+    const place = this.place;
+    const notice = this.notice;
     if (place === undefined) {
       this.options.onChange(trouble === undefined ? { kind: "joining" } : { kind: "delayed", trouble });
       return;

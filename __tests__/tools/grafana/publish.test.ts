@@ -63,8 +63,8 @@ class Workspace {
     if (path === accounts && method === "POST") {
       const account = {
         id: `${this.accounts.length + 1}`,
-        name: String(body["name"]),
-        grafanaRole: String(body["grafanaRole"]),
+        name: String(body.name),
+        grafanaRole: String(body.grafanaRole),
       };
       this.accounts.push({ ...account, isDisabled: "false" });
       return [200, { ...account, workspaceId: WORKSPACE }];
@@ -78,7 +78,7 @@ class Workspace {
         {
           serviceAccountId: account,
           workspaceId: WORKSPACE,
-          serviceAccountToken: { id, key: `glsa_${id}`, name: body["name"] },
+          serviceAccountToken: { id, key: `glsa_${id}`, name: body.name },
         },
       ];
     }
@@ -99,7 +99,7 @@ class Workspace {
       return [200, this.sources.get(uid)];
     }
     if (path === "/api/datasources") {
-      this.sources.set(String(body["uid"]), body);
+      this.sources.set(String(body.uid), body);
       return [200, {}];
     }
     if (path.startsWith("/api/folders/"))
@@ -110,9 +110,9 @@ class Workspace {
       return [200, body];
     }
     if (path === "/api/dashboards/db") {
-      const dashboard = body["dashboard"] as { uid: string; title: string };
+      const dashboard = body.dashboard as { uid: string; title: string };
       if (this.refuse?.title === dashboard.title) return [this.refuse.status, { message: "no" }];
-      if (this.dashboards.has(dashboard.uid) && body["overwrite"] !== true) return [412, { status: "name-exists" }];
+      if (this.dashboards.has(dashboard.uid) && body.overwrite !== true) return [412, { status: "name-exists" }];
       this.dashboards.set(dashboard.uid, body);
       return [200, { status: "success" }];
     }
@@ -175,7 +175,7 @@ describe("publishing dashboards to Managed Grafana", () => {
     await run();
     expect(workspace.tokens.size).toBe(0);
     const created = workspace.calls.find(({ method, path }) => method === "POST" && path.endsWith("/tokens"));
-    expect(created?.body["secondsToLive"]).toBe(TOKEN_LIFETIME_SECONDS);
+    expect(created?.body.secondsToLive).toBe(TOKEN_LIFETIME_SECONDS);
     expect(TOKEN_LIFETIME_SECONDS).toBeLessThanOrEqual(900);
   });
 
