@@ -293,6 +293,20 @@ def tag_keys_keep_their_case(original, arn):
     return status, headers, body
 
 
+@corrects(msk, "_describe_cluster")
+def clusters_tell_their_open_monitoring(original, arn):
+    """AWS: a cluster always tells its open monitoring, with both exporters off unless asked for; the provider sends it back."""
+    status, headers, body = original(arn)
+    if status == 200:
+        described = json.loads(body)
+        off = {"enabledInBroker": False}
+        described["clusterInfo"]["openMonitoring"] = described["clusterInfo"].get("openMonitoring") or {
+            "prometheus": {"jmxExporter": off, "nodeExporter": off}
+        }
+        body = json.dumps(described).encode()
+    return status, headers, body
+
+
 @corrects(msk, "_describe_configuration")
 def deleted_configurations_are_a_bad_request(original, arn):
     """AWS: the answer for a configuration that is gone is 400, and the provider's wait for its deletion looks for this sentence."""
