@@ -85,14 +85,14 @@ describe("all workflows", () => {
     NAMES,
   )("%s pins the actions of others by full commits, one per action, with the version beside it", (name) => {
     for (const line of text(name).match(/^.*\buses: .*$/gm) ?? []) {
-      if (!line.includes("uses: ./")) expect(line).toMatch(/uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+      if (!line.includes("uses: ./")) expect(line).toMatch(/uses: [\w-]+(\/[\w-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
     }
   });
 
   it("agree on one commit of every action", () => {
     const commits = new Map<string, Set<string>>();
     for (const name of NAMES) {
-      for (const [, action = "", commit = ""] of text(name).matchAll(/uses: ([\w-]+\/[\w-]+)@([0-9a-f]{40})/g))
+      for (const [, action = "", commit = ""] of text(name).matchAll(/uses: ([\w-]+(?:\/[\w-]+)+)@([0-9a-f]{40})/g))
         commits.set(action, (commits.get(action) ?? new Set()).add(commit));
     }
     expect([...commits].filter(([, used]) => used.size > 1)).toEqual([]);
