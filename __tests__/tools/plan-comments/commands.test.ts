@@ -596,7 +596,63 @@ describe("inspection of a pull request's Terraform JSON", () => {
       "a secret read into the plan",
       root(),
       { data: { aws_secretsmanager_secret_version: { x: { secret_id: "urr-prod/jwt" } } } },
-      /would put data or secrets into the plan/,
+      /data sources may only be terraform_remote_state/,
+    ],
+    [
+      "a Secret read by a data source for anything",
+      root(),
+      { data: { kubernetes_resource: { x: { api_version: "v1", kind: "Secret", metadata: { name: "x" } } } } },
+      /data sources may only be terraform_remote_state/,
+    ],
+    [
+      "a program that renders a chart while it is planned",
+      root(),
+      { data: { helm_template: { x: { name: "x", chart: "x", postrender: { binary_path: "sh" } } } } },
+      /data sources may only be terraform_remote_state/,
+    ],
+    [
+      "a program that renders a release",
+      root(),
+      resource("helm_release", { chart: "argo-cd", postrender: { binary_path: "sh" } }),
+      /postrender is not allowed/,
+    ],
+    [
+      "a provisioner of what is removed",
+      root({
+        removed: [
+          {
+            from: "aws_vpc.x",
+            lifecycle: { destroy: true },
+            provisioner: { "local-exec": { when: "destroy", command: "env" } },
+          },
+        ],
+      }),
+      {},
+      /removed\.provisioner is not allowed/,
+    ],
+    [
+      "a data source inside a check",
+      root({ check: { x: { data: { external: { x: { program: ["sh"] } } }, assert: [] } } }),
+      {},
+      /section "check" is not known/,
+    ],
+    [
+      "a state by way of another endpoint",
+      root({ terraform: { backend: { s3: { ...backend, sts_endpoint: "https://evil.example" } } } }),
+      {},
+      /backend arguments sts_endpoint are not allowed/,
+    ],
+    [
+      "a call with a comment in it that reads files",
+      root({ output: { o: { value: '${file/**/("/proc/self/environ")}' } } }),
+      {},
+      /reads files of the runner/,
+    ],
+    [
+      "a call over two lines that reads files",
+      root({ output: { o: { value: '${file # ours\n("/proc/self/environ")}' } } }),
+      {},
+      /reads files of the runner/,
     ],
     [
       "a mark of sensitivity taken away",
@@ -674,6 +730,16 @@ describe("inspection of a pull request's Terraform JSON", () => {
     "assets/x.tf.json",
   ])("fails on the file %s", (path) => {
     expect(inspect(root(), {}, { [path]: "{}" })).toThrow(path);
+  });
+
+  it("fails on a name that stands twice, of which Terraform reads both and JavaScript the last", () => {
+    const child = (text: string) => () =>
+      inspectStack("prod", new Map([...files(root()), ["modules/vpc/main.tf.json", Buffer.from(text)]]), backend);
+    const harmless = '"resource": { "terraform_data": { "b": { "input": "a \\"b\\" c" } } }';
+    expect(child(`{ ${harmless} }`)).not.toThrow();
+    const smuggled =
+      '"resource": { "terraform_data": { "a": { "provisioner": { "local-exec": { "command": "env" } } } } }';
+    expect(child(`{ ${smuggled}, ${harmless} }`)).toThrow(/modules\/vpc\/main\.tf\.json: .* a name that stands twice/);
   });
 
   it("names everything at once", () => {

@@ -28,6 +28,7 @@ const FORBIDDEN_PROVIDER_ARGUMENTS: Readonly<Record<string, readonly string[]>> 
     "https_proxy",
     "ec2_metadata_service_endpoint",
     "sts_region",
+    "insecure",
   ],
   kubernetes: ["config_path", "config_paths", "proxy_url", "insecure", "client_key", "token", "username", "password"],
   helm: ["registry", "registries", "plugins_path", "repository_config_path", "registry_config_path"],
@@ -39,7 +40,8 @@ const FILE_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   aws_lambda_layer_version: ["filename"],
   aws_s3_object: ["source"],
   aws_s3_bucket_object: ["source"],
-  aws_iam_server_certificate: [],
+  aws_synthetics_canary: ["zip_file"],
+  aws_gamelift_script: ["zip_file"],
   helm_release: ["chart", "repository_ca_file", "repository_cert_file", "repository_key_file", "keyring"],
 };
 
@@ -49,16 +51,45 @@ const CHART_REPOSITORIES: ReadonlySet<string> = new Set(Object.values(CHARTS).ma
 /** The Kubernetes API that tokens may be sent to: the one that the infra stack's state names. */
 const CLUSTER_ENDPOINT = "${data.terraform_remote_state.infra.outputs.eks_cluster_endpoint}";
 
-/** Data sources that put secrets or data into a plan, or run something. No stack of ours uses one. */
-const FORBIDDEN_DATA =
-  /^aws_(?:secretsmanager_(?:secret_versions?|random_password)|ssm_parameters?(?:_by_path)?|kms_secrets?|lambda_invocation|s3_(?:bucket_)?objects?|dynamodb_table_item|ecr_authorization_token|eks_cluster_auth|rds_.*_credentials)$|^kubernetes_secret|^kubernetes_config_map/;
+/** Arguments that run programs of the runner, or fetch what nobody listed. */
+const FORBIDDEN_ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
+  helm_release: ["postrender", "dependency_update"],
+};
+
+/**
+ * Data sources that may be read: those that stacks use. Others could put secrets into a plan (`aws_lambda_function`,
+ * `kubernetes_resource`) or run programs while it is made (`helm_template`).
+ */
+const DATA_SOURCES: ReadonlySet<string> = new Set(["terraform_remote_state"]);
+
+/** Arguments of the state's backend: none of them names another account, endpoint or file. */
+const BACKEND_ARGUMENTS: ReadonlySet<string> = new Set([
+  "bucket",
+  "key",
+  "region",
+  "dynamodb_table",
+  "use_lockfile",
+  "encrypt",
+  "skip_credentials_validation",
+  "skip_metadata_api_check",
+  "skip_requesting_account_id",
+  "skip_s3_checksum",
+  "use_path_style",
+]);
 
 /** A file that synth packed, by its literal path. */
 const PACKED_FILE = /\bfile\("(?:\.\/)?assets\/[\w./-]+"\)/g;
 
+/** What may stand between a function's name and its parenthesis: Terraform takes comments there, too. */
+const CALL = String.raw`\b(?=\s*(?:\(|\/\*|\/\/|#))`;
+
 /** Functions of Terraform that read the runner's files, in any template. */
-const FILE_FUNCTION =
-  /\b(?:file|fileexists|fileset|filebase64|filemd5|filesha1|filesha256|filesha512|filebase64sha256|filebase64sha512|templatefile|pathexpand|abspath)\s*\(/;
+const FILE_FUNCTION = new RegExp(
+  String.raw`\b(?:file|fileexists|fileset|filebase64|filemd5|filesha1|filesha256|filesha512|filebase64sha256|filebase64sha512|templatefile|pathexpand|abspath)${CALL}`,
+);
+
+/** The function that takes a mark of sensitivity away. */
+const NONSENSITIVE = new RegExp(String.raw`\bnonsensitive${CALL}`);
 
 export interface ExpectedBackend {
   readonly bucket: string;
@@ -107,6 +138,8 @@ export function inspectStack(stack: string, files: ReadonlyMap<string, Buffer>, 
       continue;
     }
     if (!isObject(body)) problems.push(`${path}: a JSON object is needed`);
+    else if (!isPlainJson(content.toString(), body))
+      problems.push(`${path}: not as synth writes it; a name that stands twice is read twice by Terraform`);
     else inspectFile(path, body, path === "cdk.tf.json", backend, modules, problems);
   }
   if (problems.length > 0) throw new InspectionError(stack, problems);
@@ -125,7 +158,6 @@ const SECTIONS = new Set([
   "locals",
   "resource",
   "data",
-  "check",
 ]);
 
 function inspectFile(
@@ -156,6 +188,10 @@ function inspectFile(
       }
     }
   }
+  for (const block of blocks(body.removed)) {
+    for (const key of Object.keys(block))
+      if (!["from", "lifecycle"].includes(key)) problems.push(`${path}: removed.${key} is not allowed`);
+  }
   for (const section of ["resource", "data"] as const) {
     for (const block of blocks(body[section])) {
       for (const [type, named] of Object.entries(block)) {
@@ -180,7 +216,7 @@ function inspectFile(
     const foreign = text.replace(PACKED_FILE, (call) => (call.includes("..") ? call : ""));
     if (FILE_FUNCTION.test(foreign))
       problems.push(`${path}: a template reads files of the runner: ${JSON.stringify(text.slice(0, 80))}`);
-    if (/\bnonsensitive\s*\(/.test(text))
+    if (NONSENSITIVE.test(text))
       problems.push(`${path}: a template takes a mark of sensitivity away: ${JSON.stringify(text.slice(0, 80))}`);
   }
 }
@@ -209,15 +245,7 @@ function inspectSettings(
       for (const configuration of blocks(configurations)) {
         const right =
           backend && kind === "s3" && configuration.bucket === backend.bucket && configuration.key === backend.key;
-        const elsewhere = [
-          "endpoint",
-          "endpoints",
-          "role_arn",
-          "assume_role",
-          "access_key",
-          "profile",
-          "shared_credentials_files",
-        ].filter((key) => configuration[key] !== undefined);
+        const elsewhere = Object.keys(configuration).filter((key) => !BACKEND_ARGUMENTS.has(key));
         if (!right) problems.push(`${path}: the state is not the stack's own (s3, ${backend?.bucket}/${backend?.key})`);
         if (elsewhere.length > 0) problems.push(`${path}: backend arguments ${elsewhere.join(", ")} are not allowed`);
       }
@@ -271,8 +299,11 @@ function inspectResource(
     if (values.backend !== "s3" || !known || config.bucket !== backend.bucket)
       problems.push(`${where}: only states in S3, in ${backend.bucket}, may be read`);
   }
-  if (section === "data" && FORBIDDEN_DATA.test(type))
-    problems.push(`${where}: ${type} would put data or secrets into the plan`);
+  if (section === "data" && !DATA_SOURCES.has(type))
+    problems.push(`${where}: data sources may only be ${[...DATA_SOURCES].join(", ")}`);
+  for (const argument of FORBIDDEN_ARGUMENTS[type] ?? []) {
+    if (values[argument] !== undefined) problems.push(`${where}: ${argument} is not allowed`);
+  }
   if (type === "helm_release" && values.repository !== undefined && !CHART_REPOSITORIES.has(String(values.repository)))
     problems.push(
       `${where}: charts may come from ${[...CHART_REPOSITORIES].join(", ")}; not from ${JSON.stringify(values.repository)}`,
@@ -286,6 +317,14 @@ function inspectResource(
     if (!packed && !chart)
       problems.push(`${where}: ${attribute} must be below assets/, not ${JSON.stringify(text.slice(0, 80))}`);
   }
+}
+
+/**
+ * Whether a text says no more than what was parsed of it. Of a name that stands twice in an object JavaScript keeps the last
+ * value, while Terraform reads the blocks of both.
+ */
+function isPlainJson(text: string, parsed: JsonObject): boolean {
+  return text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1") === JSON.stringify(parsed);
 }
 
 /** Terraform's JSON takes a block or a list of blocks everywhere. */
