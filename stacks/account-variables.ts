@@ -69,6 +69,22 @@ export function declareAccountVariables(scope: Construct, environment: Environme
         },
       ],
     }),
+    eksViewerPrincipalArns: list(scope, "eks_viewer_principal_arns", {
+      description:
+        "IAM roles that read the cluster, Secrets included: the CI plan role, urr-ci-plan-<environment>. Empty if nobody but administrators plans the platform stack.",
+      defaultValue: [],
+      validations: [
+        {
+          condition: `alltrue([for arn in var.eks_viewer_principal_arns : can(regex("^arn:aws:iam::[0-9]{12}:role/", arn))])`,
+          errorMessage: "eks_viewer_principal_arns must list IAM role ARNs, or be empty.",
+        },
+        {
+          condition: "length(setintersection(var.eks_viewer_principal_arns, var.eks_admin_principal_arns)) == 0",
+          errorMessage:
+            "eks_viewer_principal_arns may list none of eks_admin_principal_arns: EKS keeps one access entry per principal, and administrators read everything.",
+        },
+      ],
+    }),
     alarmEmails: list(scope, "alarm_emails", {
       description: "E-mail addresses that alarms go to; each must confirm its subscription.",
       validations: [
@@ -174,9 +190,9 @@ function text(
 function list(
   scope: Construct,
   name: string,
-  props: { description: string; validations?: readonly Validation[] },
+  props: { description: string; defaultValue?: readonly string[]; validations?: readonly Validation[] },
 ): string[] {
-  return declare(scope, name, "list(string)", props.description, undefined, props.validations).listValue;
+  return declare(scope, name, "list(string)", props.description, props.defaultValue, props.validations).listValue;
 }
 
 function flag(scope: Construct, name: string, props: { description: string; defaultValue: boolean }) {
@@ -188,7 +204,7 @@ function declare(
   name: string,
   type: string,
   description: string,
-  defaultValue?: string | boolean,
+  defaultValue?: string | boolean | readonly string[],
   validations: readonly Validation[] = [],
 ): TerraformVariable {
   return new TerraformVariable(scope, `variable.${name}`, {

@@ -104,6 +104,7 @@ export class CoreModules {
       nodeRole: this.iam.eksNodeRole,
       publicAccessCidrs: account.eksPublicAccessCidrs,
       adminPrincipalArns: account.eksAdminPrincipalArns,
+      viewerPrincipalArns: account.eksViewerPrincipalArns,
       nodeGroup: environment.eks.nodeGroup,
       instanceTags: defaultTags(environment),
     });

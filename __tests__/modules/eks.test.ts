@@ -134,6 +134,29 @@ describe("eks", () => {
     });
   });
 
+  it("admits readers who see Secrets, as Helm's releases are, and change nothing", () => {
+    const viewer = `arn:aws:iam::${ACCOUNT_ID}:role/urr-ci-plan-prod`;
+    const { synthesized: withViewer } = synthesize({ viewerPrincipalArns: [viewer] });
+    for (const type of ["aws_eks_access_entry", "aws_eks_access_policy_association"]) {
+      expect(resourcesOf(withViewer, type).eks_viewer).toMatchObject({
+        for_each: `\${toset(["${viewer}"])}`,
+        principal_arn: "${each.value}",
+      });
+    }
+    expect(resourcesOf(withViewer, "aws_eks_access_policy_association").eks_viewer).toMatchObject({
+      policy_arn: "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAdminViewPolicy",
+      access_scope: { type: "cluster" },
+      depends_on: ["aws_eks_access_entry.eks_viewer"],
+    });
+    // Nothing that RBAC binds to a group comes on top.
+    expect(resourcesOf(withViewer, "aws_eks_access_entry").eks_viewer).not.toHaveProperty("kubernetes_groups");
+  });
+
+  it("admits no readers unless they are named", () => {
+    for (const type of ["aws_eks_access_entry", "aws_eks_access_policy_association"])
+      expect(resourcesOf(synthesized, type).eks_viewer).toMatchObject({ for_each: "${toset([])}" });
+  });
+
   it("comes after its log group and its role's policies, which AWS would otherwise miss", () => {
     expect(dependenciesOf("aws_eks_cluster", "eks_main")).toEqual(
       expect.arrayContaining([
@@ -496,6 +519,11 @@ describe("eks: bad input", () => {
       "no administrator",
       { adminPrincipalArns: [] },
       "adminPrincipalArns: given []; allowed: at least one IAM role or user",
+    ],
+    [
+      "a reader who administers, too",
+      { viewerPrincipalArns: [`arn:aws:iam::${ACCOUNT_ID}:role/platform-admin`] },
+      "viewerPrincipalArns: given",
     ],
     ["an add-on version without a build", { addonVersions: { coredns: "1.13" } }, "addonVersions: given"],
     [

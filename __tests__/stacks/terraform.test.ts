@@ -158,6 +158,16 @@ describe.skipIf(!hasTerraform).each(["staging", "prod"])("real Terraform on %s",
     ["no one to hear an alarm", "alarm_emails = []", "at least one e-mail address"],
     ["half of a Slack channel", 'slack_team_id = "T01ABCDEF23"', "together with slack_team_id"],
     ["addresses that are none", 'eks_public_access_cidrs = ["office"]', "at least one IPv4 block"],
+    [
+      "a reader of the cluster that is no role",
+      'eks_viewer_principal_arns = ["urr-ci-plan-prod"]',
+      "must list IAM role ARNs, or be empty",
+    ],
+    [
+      "a reader of the cluster that administers it",
+      'eks_viewer_principal_arns = ["arn:aws:iam::123456789012:role/platform-admin"]',
+      "may list none of eks_admin_principal_arns",
+    ],
     ...(name === "prod"
       ? ([
           [

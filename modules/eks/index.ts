@@ -1,7 +1,7 @@
 import { EksAccessEntry } from "@cdktf/provider-aws/lib/eks-access-entry";
 import { EksAccessPolicyAssociation } from "@cdktf/provider-aws/lib/eks-access-policy-association";
 import { EksCluster } from "@cdktf/provider-aws/lib/eks-cluster";
-import { TerraformIterator } from "cdktf";
+import { TerraformIterator, Token } from "cdktf";
 import type { Construct } from "constructs";
 import type { OidcProvider, Role } from "../../lib/iam";
 import type { EncryptionKey } from "../../lib/kms";
@@ -44,6 +44,11 @@ export interface EksProps {
   readonly publicAccessCidrs: readonly string[];
   /** IAM roles and users that administer the cluster. Nobody else may, not even whoever creates it. Known at plan. */
   readonly adminPrincipalArns: readonly string[];
+  /**
+   * IAM roles that read the whole cluster, Secrets included, and change nothing: those that plan what runs in it. None of them may
+   * be an administrator, too. Known at plan. @default none
+   */
+  readonly viewerPrincipalArns?: readonly string[];
   readonly nodeGroup: NodeGroupProps;
   /** Tags of instances, volumes and network interfaces, which the provider's default tags do not reach. @default the name only */
   readonly instanceTags?: Readonly<Record<string, string>>;
@@ -64,6 +69,11 @@ const LOG_TYPES = ["api", "audit", "authenticator", "controllerManager", "schedu
 /** Addresses of Kubernetes Services. EKS takes this block for VPCs in 10.0.0.0/8 anyway; written down, it cannot surprise. */
 const SERVICE_CIDR = "172.20.0.0/16";
 const CLUSTER_ADMIN_POLICY_ARN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
+/**
+ * Reads every kind of object, Secrets included: Helm keeps its releases there, and a plan compares them. `AmazonEKSViewPolicy` reads
+ * neither Secrets nor storage classes. Source: Amazon EKS User Guide, "Review access policy permissions".
+ */
+const ADMIN_VIEW_POLICY_ARN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAdminViewPolicy";
 const VERSION_PATTERN = /^1\.\d{2}$/;
 const ADDON_VERSION_PATTERN = /^v\d+\.\d+\.\d+-eksbuild\.\d+$/;
 
@@ -123,6 +133,14 @@ const RULES: readonly Rule<EksProps>[] = [
     valid: ({ adminPrincipalArns }) => adminPrincipalArns.length > 0,
     allowed: "at least one IAM role or user",
     remedy: "Without one nobody can administer the cluster: its creator gets no rights by having created it.",
+  },
+  {
+    property: "viewerPrincipalArns",
+    given: ({ viewerPrincipalArns = [] }) => viewerPrincipalArns,
+    valid: ({ adminPrincipalArns, viewerPrincipalArns = [] }) =>
+      viewerPrincipalArns.every((arn) => Token.isUnresolved(arn) || !adminPrincipalArns.includes(arn)),
+    allowed: "principals that are not among adminPrincipalArns",
+    remedy: "EKS keeps one access entry per principal; administrators read everything anyway.",
   },
   {
     property: "addonVersions",
@@ -191,7 +209,9 @@ export class Eks extends Module {
     this.nodeSecurityGroup = this.createNodeSecurityGroup();
     const cluster = this.createCluster();
     this.oidc = createOidcProvider(this, cluster);
-    this.admitAdministrators(cluster);
+    const { adminPrincipalArns, viewerPrincipalArns = [] } = props;
+    this.admit(cluster, "admin", adminPrincipalArns, CLUSTER_ADMIN_POLICY_ARN);
+    this.admit(cluster, "viewer", viewerPrincipalArns, ADMIN_VIEW_POLICY_ARN);
     this.vpcCniRole = this.addServiceRole("vpc_cni", {
       name: `${prefix}-vpc-cni`,
       description: `Pod networking of ${prefix}`,
@@ -321,18 +341,18 @@ export class Eks extends Module {
   }
 
   /** Nodes need no entry here: EKS makes the one of their role with the node group, and Karpenter's nodes carry the same role. */
-  private admitAdministrators(cluster: EksCluster): void {
-    const principals = TerraformIterator.fromList([...this.props.adminPrincipalArns]);
-    const entry = new EksAccessEntry(this, "eks_access_entry.admin", {
+  private admit(cluster: EksCluster, id: string, principalArns: readonly string[], policyArn: string): void {
+    const principals = TerraformIterator.fromList([...principalArns]);
+    const entry = new EksAccessEntry(this, `eks_access_entry.${id}`, {
       forEach: principals,
       clusterName: cluster.name,
       principalArn: principals.value,
     });
-    new EksAccessPolicyAssociation(this, "eks_access_policy_association.admin", {
+    new EksAccessPolicyAssociation(this, `eks_access_policy_association.${id}`, {
       forEach: principals,
       clusterName: cluster.name,
       principalArn: principals.value,
-      policyArn: CLUSTER_ADMIN_POLICY_ARN,
+      policyArn,
       accessScope: { type: "cluster" },
       dependsOn: [entry],
     });
