@@ -19,6 +19,7 @@ import { deterministicZip } from "../../../lib/lambda-bundle/zip";
 import { packBundle } from "../../../tools/plan-comments/commands/bundle";
 import { StackLocks } from "../../../tools/plan-comments/commands/locks";
 import { keyOf } from "../../../tools/plan-comments/commands/store";
+import { canRunTerraform } from "../../support/real-terraform";
 import { GitHubServer } from "./github-server";
 import { type JobResult, runJob } from "./job";
 import { ObjectStore } from "./object-store";
@@ -30,6 +31,7 @@ const TABLE = "urr-terraform-locks";
 const STATE = "/urr-terraform-state-staging/staging/terraform.tfstate";
 const PLAN_RUN = 501;
 const APPLY_RUN = 502;
+const hasAws = canRunTerraform("the guard on the path from synth to apply", ["aws"]);
 const KEY = "arn:aws:kms:ap-northeast-2:123456789012:key/bundles";
 
 class Greeting extends TerraformResource {
@@ -66,6 +68,46 @@ function synthesize(folder: string, text: string): void {
   app.synth();
 }
 
+/** The same stack with AWS's provider, which asks for nothing while it plans without a refresh. */
+function synthesizeWithAws(folder: string): void {
+  synthesize(folder, "as reviewed");
+  const file = join(folder, "stacks/staging/cdk.tf.json");
+  const body = JSON.parse(readFileSync(file, "utf8")) as { terraform: object };
+  const requiredProviders = { aws: { source: "hashicorp/aws", version: "5.100.0" } };
+  const aws = { region: "ap-northeast-2", skip_credentials_validation: true, skip_requesting_account_id: true };
+  writeFileSync(
+    file,
+    JSON.stringify({
+      ...body,
+      terraform: { ...body.terraform, required_providers: requiredProviders },
+      provider: { aws: [aws] },
+    }),
+  );
+}
+
+/** What Terraform remembers of a queue that the configuration no longer has. */
+const stateWithQueue = {
+  version: 4,
+  terraform_version: "1.11.4",
+  serial: 1,
+  lineage: "00000000-0000-0000-0000-000000000000",
+  outputs: {},
+  resources: [
+    {
+      mode: "managed",
+      type: "aws_sqs_queue",
+      name: "jobs",
+      provider: 'provider["registry.terraform.io/hashicorp/aws"]',
+      instances: [
+        {
+          schema_version: 0,
+          attributes: { id: "https://sqs.ap-northeast-2.amazonaws.com/123456789012/jobs", name: "jobs" },
+        },
+      ],
+    },
+  ],
+};
+
 describe("the path from a pull request's synth to its apply", { timeout: 300_000 }, () => {
   const locksServer = dynalite({ createTableMs: 0 });
   let dynamodb: DynamoDBClient;
@@ -99,7 +141,6 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
   });
 
   beforeEach(async () => {
-    assumed.length = 0;
     store = new ObjectStore();
     github = new GitHubServer();
     folder = mkdtempSync(join(tmpdir(), "urr-whole-path-"));
@@ -181,6 +222,9 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
             keep(inputs.name, PLAN_RUN, readFileSync(join(folder, inputs.path ?? "")));
         },
       });
+    // Every plan runs on runners of its own.
+    assumed.length = 0;
+    rmSync(join(folder, "checked"), { recursive: true, force: true });
     const checked = await job("check");
     if (checked.status !== "success") return checked;
     expect(assumed).toEqual([]);
@@ -189,9 +233,12 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
   };
   const assumed: string[] = [];
 
+  /** As with `overwrite`: one artifact of a name per run. */
   const keep = (name: string, run: number, content: Buffer): void => {
     const zip = deterministicZip({ "planned.json": content });
-    github.artifacts.push({ id: github.artifacts.length + 1, name, run, zip });
+    const others = github.artifacts.filter((artifact) => artifact.name !== name || artifact.run !== run);
+    const id = Math.max(0, ...github.artifacts.map((artifact) => artifact.id)) + 1;
+    github.artifacts = [...others, { id, name, run, zip }];
   };
 
   const apply = (inputs: Readonly<Record<string, string>> = {}, event = "issue_comment"): Promise<JobResult> => {
@@ -321,6 +368,43 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     expect(github.comments[0]?.body).toContain("## Plan for `staging`: failed");
     expect(github.comments[0]?.body).toContain("terraform_data.greeting: provisioners are not allowed");
     expect(store.objects.size).toBe(0);
+  });
+
+  it.skipIf(!hasAws)(
+    "plans no destruction of what holds data, names it, offers no apply and labels the pull request for as long",
+    async () => {
+      synthesizeWithAws(join(folder, "synth/head"));
+      store.objects.set(STATE, { body: Buffer.from(JSON.stringify(stateWithQueue)), headers: {} });
+      environment.TF_CLI_ARGS_plan = "-refresh=false";
+      const refused = await plan();
+      expect(refused.status).toBe("failure");
+      expect(refused.ran).not.toContain("Keep the plan for an apply");
+      expect(bundle()).toBe("");
+      const { body } = github.comments[0] ?? { body: "" };
+      expect(body).toContain("## Plan for `staging`: 1 to add, 1 to destroy");
+      expect(body).toMatch(/guard refuses[\s\S]*`aws_sqs_queue\.jobs`/);
+      expect(body).not.toContain("cdktf apply");
+      expect([...github.labels]).toEqual(["infra: destroys in staging"]);
+      expect((await apply()).outputs.decide?.kind).toBe("answer");
+
+      store.objects.delete(STATE);
+      synthesize(join(folder, "synth/head"), "as reviewed");
+      expect((await plan()).status).toBe("success");
+      expect([...github.labels]).toEqual([]);
+    },
+  );
+
+  it("applies no earlier plan of a commit whose newest plan failed", async () => {
+    await plan();
+    const file = join(folder, "synth/head/stacks/staging/cdk.tf.json");
+    synthesize(join(folder, "synth/head"), "as reviewed");
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), check: {} }));
+    expect((await plan()).status).toBe("failure");
+    expect(github.comments[0]?.body).toContain("## Plan for `staging`: failed");
+    const applied = await apply();
+    expect(applied.outputs.decide?.kind).toBe("answer");
+    expect(github.comments.at(-1)?.body).toContain("a plan of staging: comment `cdktf plan staging`");
+    expect(greeting()).toBeUndefined();
   });
 
   it("previews, and says that nothing was planned, where no runner reaches the cluster", async () => {

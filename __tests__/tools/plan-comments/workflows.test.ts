@@ -62,6 +62,10 @@ describe("workflows of the infrastructure", () => {
     for (const { run } of steps(name)) expect(run ?? "").not.toContain("${{");
   });
 
+  it.each(NAMES)("%s cuts no pipe off, which would fail the step for a large plan", (name) => {
+    for (const { run } of steps(name)) expect(run ?? "").not.toMatch(/\|\s*head\b/);
+  });
+
   it.each(NAMES)("%s leaves no token behind in a checkout", (name) => {
     for (const { uses, with: inputs } of steps(name)) {
       if (uses?.startsWith("actions/checkout@")) expect(inputs?.["persist-credentials"]).toBe(false);
