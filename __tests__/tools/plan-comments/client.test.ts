@@ -239,6 +239,18 @@ describe("pull requests", () => {
     expect(permissions).toEqual(["admin", "write", "read", "none"]);
   });
 
+  it("count neither the approval of whoever pushed the head, nor the objection of an outsider", async () => {
+    server.permissions = { dev: "write", lead: "admin", guest: "read" };
+    server.pushers = ["dev"];
+    server.reviews = [
+      { user: "dev", state: "APPROVED", commit: server.pull.headSha },
+      { user: "guest", state: "CHANGES_REQUESTED", commit: server.pull.headSha },
+    ];
+    expect(await pulls().facts(pull)).toMatchObject({ approvers: [], objectors: [] });
+    server.reviews.push({ user: "lead", state: "APPROVED", commit: server.pull.headSha });
+    expect(await pulls().facts(pull)).toMatchObject({ approvers: ["lead"], objectors: [] });
+  });
+
   it("count only approvals of this very head by others who may write", async () => {
     const head = server.pull.headSha;
     server.permissions = { dev: "write", guest: "read", author: "write", old: "write", fickle: "write", lead: "admin" };

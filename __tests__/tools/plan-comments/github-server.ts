@@ -57,6 +57,8 @@ export class GitHubServer {
   runs: Record<number, string> = {};
   /** Where a run came from, if it is not a plan of the default branch. */
   origins: Record<number, Partial<RunOrigin>> = {};
+  /** Who pushed the head. */
+  pushers: string[] = ["author"];
   artifacts: StoredArtifact[] = [];
   faults: Fault[] = [];
   requests: string[] = [];
@@ -167,7 +169,7 @@ export class GitHubServer {
         draft: pull.draft,
         user: { login: pull.author },
         mergeable: pull.mergeable,
-        head: { sha: pull.headSha, repo: { full_name: pull.fork ? "someone/infra" : full_name } },
+        head: { sha: pull.headSha, ref: "feature", repo: { full_name: pull.fork ? "someone/infra" : full_name } },
         base: { ref: pull.baseRef, sha: this.baseSha, repo: { full_name } },
       });
     }
@@ -210,6 +212,11 @@ export class GitHubServer {
             repository: { full_name: "urr/infra" },
             head_repository: { full_name: headRepository },
           });
+    }
+    if (is("GET", /\/activity$/)) {
+      const right = query.get("ref") === "refs/heads/feature";
+      const { headSha } = this.pull;
+      return answer(200, right ? this.pushers.map((login, id) => ({ id, after: headSha, actor: { login } })) : []);
     }
     if (is("GET", /\/actions\/artifacts$/)) {
       const found = this.artifacts.filter(({ name }) => name === query.get("name"));

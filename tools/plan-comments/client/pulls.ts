@@ -18,9 +18,9 @@ export interface PullFacts {
   readonly behind: number;
   /** Undefined while GitHub is still working it out. */
   readonly mergeable: boolean | undefined;
-  /** People with write permission, other than the author, whose last review approves this very head. */
+  /** People with write permission, other than the author and whoever pushed it, whose last review approves this very head. */
   readonly approvers: readonly string[];
-  /** People whose last review asks for changes. */
+  /** People with write permission whose last review asks for changes. */
   readonly objectors: readonly string[];
 }
 
@@ -110,15 +110,21 @@ export class PullRequests {
       last.set(review.user.login, { state: review.state, commit: review.commit_id ?? null });
     }
     const author = pull.user?.login ?? "";
+    const fork = pull.head.repo?.full_name !== pull.base.repo.full_name;
+    const own = new Set([author, ...(fork ? [] : await this.pushersOf(ref, pull.head.ref, pull.head.sha))]);
     const approvers: string[] = [];
+    const objectors: string[] = [];
     for (const [login, review] of last) {
-      if (login === author || review.state !== "APPROVED" || review.commit !== pull.head.sha) continue;
-      if (["admin", "write"].includes(await this.permissionOf(ref, login))) approvers.push(login);
+      const approves = review.state === "APPROVED" && review.commit === pull.head.sha && !own.has(login);
+      const objects = review.state === "CHANGES_REQUESTED";
+      if (!approves && !objects) continue;
+      if (!["admin", "write"].includes(await this.permissionOf(ref, login))) continue;
+      (approves ? approvers : objectors).push(login);
     }
     return {
       state: pull.state === "open" ? "open" : "closed",
       draft: pull.draft === true,
-      fork: pull.head.repo?.full_name !== pull.base.repo.full_name,
+      fork,
       author,
       headSha: pull.head.sha,
       baseRef: pull.base.ref,
@@ -126,7 +132,18 @@ export class PullRequests {
       behind: comparison.behind_by,
       mergeable: pull.mergeable ?? undefined,
       approvers,
-      objectors: [...last].filter(([, review]) => review.state === "CHANGES_REQUESTED").map(([login]) => login),
+      objectors,
     };
+  }
+
+  /** Who pushed a commit to its branch, as GitHub saw it: what a commit says of its author is anybody's word. */
+  private async pushersOf(ref: PullRequestRef, branch: string, headSha: string): Promise<readonly string[]> {
+    const { data } = await this.github.rest.repos.listActivities({
+      owner: ref.owner,
+      repo: ref.repo,
+      ref: `refs/heads/${branch}`,
+      per_page: 100,
+    });
+    return data.flatMap(({ actor, after }) => (actor && after === headSha ? [actor.login] : []));
   }
 }

@@ -32,7 +32,7 @@ export function missingFor(
   need(!facts.draft, "a pull request that is ready for review, not a draft");
   need(
     facts.approvers.length > 0,
-    `an approval of ${facts.headSha.slice(0, 7)} by somebody else with write permission`,
+    `an approval of ${facts.headSha.slice(0, 7)} by somebody else with write permission, who did not push it`,
   );
   need(facts.objectors.length === 0, "no review that asks for changes");
   need(facts.mergeable !== false, "a branch without conflicts");

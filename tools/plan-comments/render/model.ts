@@ -98,7 +98,8 @@ const KIND_OF: Readonly<Record<string, Kind>> = {
 };
 
 export function kindOf(resource: ResourceChange): Kind {
-  const kind = own(KIND_OF, resource.change.actions.join(",")) ?? "unknown";
+  const { actions } = resource.change;
+  const kind = own(KIND_OF, (actions.length === 1 ? actions[0] : undefined) ?? actions.join(",")) ?? "unknown";
   if (kind !== "no-op") return kind;
   if (resource.change.importing) return "import";
   return resource.previous_address !== undefined && resource.previous_address !== resource.address ? "move" : "no-op";
@@ -107,7 +108,7 @@ export function kindOf(resource: ResourceChange): Kind {
 /** Reads a plan into what a comment says, with every value redacted. */
 export function reportOf(stack: string, plan: Plan, redactor: Redactor, synth?: SynthStack): Report {
   const configuration = Configuration.of(plan, synth);
-  const toItem = (resource: ResourceChange) => itemOf(resource, configuration, redactor);
+  const toItem = (resource: ResourceChange) => new PlanItem(resource, configuration, redactor);
   const changing = plan.resource_changes.filter((resource) => kindOf(resource) !== "no-op");
   return {
     stack,
@@ -144,49 +145,82 @@ export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b
 const driftOf = (plan: Plan): readonly ResourceChange[] =>
   plan.resource_drift.filter((resource) => !["no-op", "move"].includes(kindOf(resource)));
 
-function itemOf(resource: ResourceChange, configuration: Configuration, redactor: Redactor): Item {
-  const { change } = resource;
-  const configured = configuration.find(resource.address);
-  const kind = kindOf(resource);
-  const forced = new Set((change.replace_paths ?? []).map(joinPath));
-  const reason = reasonOf(resource, forced, redactor);
-  let merged: { readonly marks: Marks } | undefined;
-  const marks = () => {
-    merged ??= { marks: hiddenOnEither(change) };
-    return merged.marks;
-  };
-  return {
-    address: redactor.address(resource.address),
-    type: resource.type,
-    mode: resource.mode,
-    module: configuration.moduleOf(resource.address),
-    ...(configured?.path === undefined ? {} : { construct: redactor.text(configured.path) }),
-    kind,
-    actions: change.actions,
-    ...(reason === undefined ? {} : { reason }),
-    ...(resource.previous_address !== undefined && resource.previous_address !== resource.address
-      ? { previousAddress: redactor.address(resource.previous_address) }
-      : {}),
-    ...(change.importing ? { importId: importIdOf(change.importing, redactor) } : {}),
-    ...(resource.deposed === undefined ? {} : { deposed: resource.deposed }),
-    get before() {
-      return kept(this, "before", shownAttributes(change.before, marks(), resource.type, redactor));
-    },
-    get after() {
-      return kept(this, "after", shownAttributes(change.after, marks(), resource.type, redactor));
-    },
-    shown(side, name) {
-      const value = change[side];
-      if (!isObject(value)) return null;
-      return redactor.value(own(value, name), marks() === true ? true : marksOf(marks(), name), name, resource.type);
-    },
-    unknown: change.after_unknown ?? false,
-    get diff() {
-      return kept(this, "diff", diffOf(change, marks(), forced, resource.type, redactor));
-    },
-    change,
-    ...(configured === undefined ? {} : { awaited: awaitedBy(resource, configuration, configured) }),
-  };
+/**
+ * An item of a plan. A class, so that thousands of them have one shape. Values that cost time are made when somebody asks: of a large
+ * plan, most are never shown.
+ */
+class PlanItem implements Item {
+  readonly address: string;
+  readonly type: string;
+  readonly mode: string;
+  readonly module: string;
+  readonly construct?: string;
+  readonly kind: Kind;
+  readonly actions: readonly string[];
+  readonly reason?: string;
+  readonly previousAddress?: string;
+  readonly importId?: string;
+  readonly deposed?: string;
+  readonly unknown: Json;
+  readonly change: Change;
+  readonly awaited?: Readonly<Record<string, string>>;
+  private readonly forced: ReadonlySet<string>;
+  private keptMarks?: { readonly of: Marks };
+  private keptBefore?: Shown;
+  private keptAfter?: Shown;
+  private keptDiff?: AttributeDiff;
+
+  constructor(
+    resource: ResourceChange,
+    configuration: Configuration,
+    private readonly redactor: Redactor,
+  ) {
+    const { address, change, deposed, previous_address: previous } = resource;
+    const configured = configuration.find(address);
+    this.forced = new Set((change.replace_paths ?? []).map(joinPath));
+    const reason = reasonOf(resource, this.forced, redactor);
+    this.address = redactor.address(address);
+    this.type = resource.type;
+    this.mode = resource.mode;
+    this.module = configuration.moduleOf(address);
+    if (configured?.path !== undefined) this.construct = redactor.text(configured.path);
+    this.kind = kindOf(resource);
+    this.actions = change.actions;
+    if (reason !== undefined) this.reason = reason;
+    if (previous !== undefined && previous !== address) this.previousAddress = redactor.address(previous);
+    if (change.importing) this.importId = importIdOf(change.importing, redactor);
+    if (deposed !== undefined) this.deposed = deposed;
+    this.unknown = change.after_unknown ?? false;
+    this.change = change;
+    if (configured !== undefined) this.awaited = awaitedBy(resource, configuration, configured);
+  }
+
+  get before(): Shown {
+    this.keptBefore ??= shownAttributes(this.change.before, this.marks, this.type, this.redactor);
+    return this.keptBefore;
+  }
+
+  get after(): Shown {
+    this.keptAfter ??= shownAttributes(this.change.after, this.marks, this.type, this.redactor);
+    return this.keptAfter;
+  }
+
+  get diff(): AttributeDiff {
+    this.keptDiff ??= diffOf(this.change, this.marks, this.forced, this.type, this.redactor);
+    return this.keptDiff;
+  }
+
+  shown(side: "before" | "after", name: string): Shown {
+    const value = this.change[side];
+    if (!isObject(value)) return null;
+    const marks = this.marks === true ? true : marksOf(this.marks, name);
+    return this.redactor.value(own(value, name), marks, name, this.type);
+  }
+
+  private get marks(): Marks {
+    this.keptMarks ??= { of: hiddenOnEither(this.change) };
+    return this.keptMarks.of;
+  }
 }
 
 /**
@@ -225,12 +259,6 @@ function attributesToCompare(before: JsonObject, after: JsonObject, unknown: Jso
     if (repeated !== undefined) names.add(repeated);
   }
   return names;
-}
-
-/** Values that cost time are made when somebody asks: of a large plan, most are never shown. */
-function kept<T>(owner: object, name: string, value: T): T {
-  Object.defineProperty(owner, name, { value, enumerable: true });
-  return value;
 }
 
 function awaitedBy(
