@@ -264,12 +264,12 @@ const PLAN_WORKFLOW = ".github/workflows/infra-plan.yml";
  * request's own workflow: only those of the plan workflow at the default branch count.
  */
 async function plannedFrom(octokit: Octokit, stack: string, head: string): Promise<PlannedBundle | undefined> {
-  const { data } = await octokit.rest.actions.listArtifactsForRepo({
+  const artifacts = await octokit.paginate(octokit.rest.actions.listArtifactsForRepo, {
     ...repository(),
     name: artifactOf(stack, head),
     per_page: 100,
   });
-  const candidates = data.artifacts
+  const candidates = artifacts
     .filter((artifact) => !artifact.expired && (artifact.size_in_bytes ?? 0) < 100_000)
     .sort((a, b) => b.id - a.id);
   for (const artifact of candidates) {
@@ -282,7 +282,8 @@ async function plannedFrom(octokit: Octokit, stack: string, head: string): Promi
     });
     const file = [...readZip(Buffer.from(archive.data as ArrayBuffer)).values()][0];
     const planned = file ? readPlanned(file) : undefined;
-    return planned?.stack === stack && planned.head === head ? planned : undefined;
+    if (planned?.stack !== stack || planned.head !== head) return undefined;
+    return { ...planned, ...(artifact.created_at === null ? {} : { at: artifact.created_at }) };
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative, sep } from "node:path";
 import type { Asset, SynthStack } from "./render/index";
 import { isObject, type Json, type JsonObject, own } from "./render/plan";
 import { readZip } from "./zip";
@@ -16,6 +16,7 @@ export function readSynth(folder: string): Readonly<Record<string, SynthStack>> 
   if (!existsSync(manifestFile)) {
     throw new SynthFolderError(`${folder}: no manifest.json; give the folder that npm run synth writes (cdktf.out)`);
   }
+  refuseLinks(folder);
   const manifest = readJson(manifestFile);
   const stacks: Record<string, SynthStack> = {};
   for (const [name, entry] of Object.entries(isObject(manifest.stacks) ? manifest.stacks : {})) {
@@ -42,6 +43,7 @@ export function readSynth(folder: string): Readonly<Record<string, SynthStack>> 
  * reads.
  */
 export function readDependencies(folder: string): Readonly<Record<string, readonly string[]>> {
+  refuseLinks(folder);
   const manifest = readJson(join(folder, "manifest.json"));
   const stacks = Object.entries(isObject(manifest.stacks) ? manifest.stacks : {});
   const roots = stacks.flatMap(([name]) => {
@@ -67,6 +69,16 @@ export function readDependencies(folder: string): Readonly<Record<string, readon
       return [name, [...new Set([...said, ...(reads.get(name) ?? [])])]];
     }),
   );
+}
+
+/** A pull request's synth could link to any file of the machine that reads it. What `terraform init` keeps is not read. */
+function refuseLinks(folder: string): void {
+  const links = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isFile() && !entry.isDirectory())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .filter((path) => !path.split(sep).includes(".terraform"));
+  if (links.length > 0)
+    throw new SynthFolderError(`${folder}: only files and folders are read, and no links: ${links.sort().join(", ")}`);
 }
 
 function readJson(file: string): JsonObject {

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -20,6 +20,7 @@ import { digestOfPlan } from "../../../tools/plan-comments/commands/normalise";
 import { parseCommand } from "../../../tools/plan-comments/commands/parse";
 import { missingFor, type PlannedBundle } from "../../../tools/plan-comments/commands/requirements";
 import { keyOf, S3BundleStore } from "../../../tools/plan-comments/commands/store";
+import { readDependencies, readSynth } from "../../../tools/plan-comments/files";
 import { readZip } from "../../../tools/plan-comments/zip";
 import { change, planOf, resource } from "./fixture";
 import { GitHubServer } from "./github-server";
@@ -108,6 +109,13 @@ describe("requirements", () => {
   it.each([
     ["permission", "read", {}, planned, /write permission/],
     ["an approval", "write", { approvers: [] }, planned, /an approval of aaaaaaa/],
+    [
+      "an approval of the newest plan",
+      "write",
+      { approvedAt: "2026-01-01T00:00:00Z" },
+      { ...planned, at: "2026-01-01T00:00:01Z" },
+      /an approval of the newest plan/,
+    ],
     ["a withdrawn objection", "write", { objectors: ["x"] }, planned, /asks for changes/],
     ["no conflicts", "write", { mergeable: false }, planned, /without conflicts/],
     ["GitHub's answer", "write", { mergeable: undefined }, planned, /still working that out/],
@@ -740,6 +748,24 @@ describe("inspection of a pull request's Terraform JSON", () => {
     const smuggled =
       '"resource": { "terraform_data": { "a": { "provisioner": { "local-exec": { "command": "env" } } } } }';
     expect(child(`{ ${smuggled}, ${harmless} }`)).toThrow(/modules\/vpc\/main\.tf\.json: .* a name that stands twice/);
+  });
+
+  it("reads no file by a link, whichever stack's", () => {
+    const folder = mkdtempSync(join(tmpdir(), "urr-links-"));
+    try {
+      mkdirSync(join(folder, "stacks/staging"), { recursive: true });
+      writeFileSync(join(folder, "manifest.json"), JSON.stringify({ stacks: { staging: {} } }));
+      symlinkSync("/proc/self/environ", join(folder, "stacks/staging/cdk.tf.json"));
+      const refused = /no links: stacks\/staging\/cdk\.tf\.json/;
+      expect(() => readSynth(folder)).toThrow(refused);
+      expect(() => readDependencies(folder)).toThrow(refused);
+      rmSync(join(folder, "stacks/staging/cdk.tf.json"));
+      mkdirSync(join(folder, "stacks/staging/.terraform"));
+      symlinkSync("/usr", join(folder, "stacks/staging/.terraform/provider"));
+      expect(readSynth(folder)).toEqual({});
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("names everything at once", () => {

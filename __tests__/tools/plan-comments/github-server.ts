@@ -50,7 +50,8 @@ export class GitHubServer {
   };
   baseSha = "b".repeat(40);
   behind = 0;
-  reviews: { user: string; state: string; commit: string }[] = [];
+  /** Given a day after the artifacts were kept, unless they say when. */
+  reviews: { user: string; state: string; commit: string; at?: string }[] = [];
   permissions: Record<string, string> = {};
   labels = new Set<string>();
   reactions: { comment: number; content: string }[] = [];
@@ -176,7 +177,13 @@ export class GitHubServer {
     if (is("GET", /\/pulls\/1\/reviews$/)) {
       return answer(
         200,
-        this.reviews.map(({ user, state, commit }, id) => ({ id, user: { login: user }, state, commit_id: commit })),
+        this.reviews.map(({ user, state, commit, at = "2026-01-02T00:00:00Z" }, id) => ({
+          id,
+          user: { login: user },
+          state,
+          commit_id: commit,
+          submitted_at: at,
+        })),
       );
     }
     if (is("GET", /\/branches\/main$/)) return answer(200, { name: "main", commit: { sha: this.baseSha } });
@@ -219,17 +226,23 @@ export class GitHubServer {
       return answer(200, right ? this.pushers.map((login, id) => ({ id, after: headSha, actor: { login } })) : []);
     }
     if (is("GET", /\/actions\/artifacts$/)) {
-      const found = this.artifacts.filter(({ name }) => name === query.get("name"));
-      return answer(200, {
+      // The newest first.
+      const found = this.artifacts.filter(({ name }) => name === query.get("name")).sort((a, b) => b.id - a.id);
+      const size = Math.min(Number(query.get("per_page") ?? 30), this.pageSize);
+      const page = Number(query.get("page") ?? 1);
+      const next = `<${this.url}${repo}/actions/artifacts?name=${query.get("name")}&per_page=${size}&page=${page + 1}>; rel="next"`;
+      const body = {
         total_count: found.length,
-        artifacts: found.map(({ id, name, run, zip }) => ({
+        artifacts: found.slice((page - 1) * size, page * size).map(({ id, name, run, zip }) => ({
           id,
           name,
           size_in_bytes: zip.length,
           expired: false,
+          created_at: "2026-01-01T00:00:00Z",
           workflow_run: { id: run },
         })),
-      });
+      };
+      return answer(200, body, page * size < found.length ? { link: next } : {});
     }
     match = is("GET", /\/actions\/artifacts\/(\d+)\/zip$/);
     if (match) {

@@ -432,6 +432,15 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     expect(await locks.holder("staging")).toBeUndefined();
   });
 
+  it("fails to apply a plan that is younger than the approval of its commit", async () => {
+    await plan();
+    github.reviews = [{ user: "lead", state: "APPROVED", commit: HEAD, at: "2025-12-31T23:59:59Z" }];
+    const applied = await apply();
+    expect(applied.outputs.decide?.kind).toBe("answer");
+    expect(github.comments.at(-1)?.body).toContain("an approval of the newest plan: the last one is older than it");
+    expect(greeting()).toBeUndefined();
+  });
+
   it.each([
     ["a pull request's own workflow", { event: "pull_request", path: ".github/workflows/ci.yml" }],
     ["a branch's copy of the plan workflow", { event: "push" }],
@@ -446,6 +455,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     keep(`planned-staging-${HEAD}`, 666, Buffer.from(JSON.stringify(evil.planned)));
     github.runs[666] = "completed";
     github.origins[666] = origin;
+    github.pageSize = 1;
     const applied = await apply();
     expect(applied.status).toBe("success");
     expect(greeting()).toContain("as reviewed");

@@ -237,10 +237,14 @@ describe("workflows of the infrastructure", () => {
   });
 
   it("never cancel an apply or a plan that runs", () => {
-    for (const name of ["infra-apply.yml", "infra-command.yml", "infra-plan.yml", "drift.yml"]) {
+    for (const name of ["infra-apply.yml", "infra-plan.yml", "drift.yml"]) {
       expect(workflow(name).concurrency?.["cancel-in-progress"]).toBe(false);
     }
     expect(workflow("infra-apply-stack.yml").jobs.apply?.concurrency?.["cancel-in-progress"]).toBe(false);
+  });
+
+  it("let no comment push another one's command out of a queue", () => {
+    expect(workflow("infra-command.yml").concurrency).toBeUndefined();
   });
 
   it("let a failing command in a pipe fail the apply", () => {

@@ -20,6 +20,8 @@ export interface PullFacts {
   readonly mergeable: boolean | undefined;
   /** People with write permission, other than the author and whoever pushed it, whose last review approves this very head. */
   readonly approvers: readonly string[];
+  /** When the last of them approved, in ISO 8601. */
+  readonly approvedAt?: string;
   /** People with write permission whose last review asks for changes. */
   readonly objectors: readonly string[];
 }
@@ -104,10 +106,14 @@ export class PullRequests {
       basehead: `${branch.commit.sha}...${pull.head.sha}`,
     });
     const reviews = await this.github.paginate(this.github.rest.pulls.listReviews, { ...place, per_page: 100 });
-    const last = new Map<string, { readonly state: string; readonly commit: string | null }>();
+    const last = new Map<string, { readonly state: string; readonly commit: string | null; readonly at: string }>();
     for (const review of reviews) {
       if (!review.user || review.state === "COMMENTED" || review.state === "PENDING") continue;
-      last.set(review.user.login, { state: review.state, commit: review.commit_id ?? null });
+      last.set(review.user.login, {
+        state: review.state,
+        commit: review.commit_id ?? null,
+        at: review.submitted_at ?? "",
+      });
     }
     const author = pull.user?.login ?? "";
     const fork = pull.head.repo?.full_name !== pull.base.repo.full_name;
@@ -121,6 +127,10 @@ export class PullRequests {
       if (!["admin", "write"].includes(await this.permissionOf(ref, login))) continue;
       (approves ? approvers : objectors).push(login);
     }
+    const approvedAt = approvers
+      .map((login) => last.get(login)?.at ?? "")
+      .sort()
+      .at(-1);
     return {
       state: pull.state === "open" ? "open" : "closed",
       draft: pull.draft === true,
@@ -132,6 +142,7 @@ export class PullRequests {
       behind: comparison.behind_by,
       mergeable: pull.mergeable ?? undefined,
       approvers,
+      ...(approvedAt === undefined ? {} : { approvedAt }),
       objectors,
     };
   }

@@ -60,5 +60,5 @@ export const helpText = (stacks: readonly string[]): string =>
     "| `cdktf unlock <stack>` | gives up this pull request's lock on the stack |",
     "| `cdktf help` | this |",
     "",
-    `Stacks: ${stacks.map((stack) => `\`${stack}\``).join(", ")}. Applying needs: write permission, an approval of the newest commit by somebody else, who did not push it either, no request for changes, no conflict, a branch that is up to date with its base, and a plan of that commit.`,
+    `Stacks: ${stacks.map((stack) => `\`${stack}\``).join(", ")}. Applying needs: write permission, an approval of the newest commit and its plan by somebody else, who did not push it either, no request for changes, no conflict, a branch that is up to date with its base, and a plan of that commit.`,
   ].join("\n");

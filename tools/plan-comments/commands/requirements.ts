@@ -8,6 +8,8 @@ export interface PlannedBundle {
   readonly base: string;
   /** SHA-256 of the bundle's manifest. */
   readonly digest: string;
+  /** When the plan job wrote it down, in ISO 8601 by GitHub's clock. */
+  readonly at?: string;
 }
 
 /** Everything that is missing for a command to be carried out, in words for its author; empty if nothing is. */
@@ -48,6 +50,11 @@ export function missingFor(
   if (planned) {
     need(planned.stack === command.stack, "a plan of this very stack");
     need(planned.head === facts.headSha, `a plan of the newest commit: the last one is of ${planned.head.slice(0, 7)}`);
+    // The same commit can be planned again, with another outcome: what was approved has to be what was read.
+    need(
+      facts.approvers.length === 0 || planned.at === undefined || (facts.approvedAt ?? "") >= planned.at,
+      "an approval of the newest plan: the last one is older than it",
+    );
     need(
       planned.base === facts.baseSha,
       `a plan against ${facts.baseRef} as it is now: the last one was against ${planned.base.slice(0, 7)}`,
