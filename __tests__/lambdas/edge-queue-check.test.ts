@@ -160,6 +160,17 @@ describe("tier 1", () => {
     expect((await ask({ uri: "/api/v1/reservations", cookie })).passed).toBe(true);
   });
 
+  it("takes the event from the query where that asks for more, and never to do without a token", async () => {
+    const uri = "/api/v1/members/me";
+    expect(location((await ask({ uri, query: "eventId=evt-1" })).response)).toMatch(/^\/vwr\/evt-1\?/);
+    expect((await ask({ uri, query: "eventId=evt-2" })).passed).toBe(false);
+    expect((await ask({ uri, query: "eventId=evt-2", cookie: `urr-vwr-token=${await tier1()}` })).passed).toBe(true);
+    const reservation = { uri: "/api/v1/reservations", query: "eventId=evt-2" };
+    expect(location((await ask(reservation)).response)).toMatch(/^\/queue\/evt-2\?/);
+    expect((await ask({ ...reservation, cookie: `urr-entry-token=${await tier2()}` })).passed).toBe(false);
+    expect((await ask({ ...reservation, cookie: `urr-entry-token=${await tier2({ sub: "evt-2" })}` })).passed).toBe(true);
+  });
+
   it("treats every event as active while no list was ever read", async () => {
     const { response } = await ask({ uri: "/api/v1/seats/evt-9", active: undefined });
     expect(location(response)).toMatch(/^\/vwr\/evt-9\?/);
@@ -352,6 +363,33 @@ describe("secrets", () => {
     expect(response).toMatchObject({ status: "503", headers: { "retry-after": [{ value: "2" }] } });
     expect((await ask({ tier1Keys: down })).response?.status).toBe("302");
     expect((await ask({ cookie: await both(), tier2Keys: down })).response?.status).toBe("503");
+  });
+});
+
+describe("a home Region that hangs", () => {
+  const never = () => new Promise<never>(() => undefined);
+
+  it("is answered with 503 before CloudFront ends the function, for what needs a decision only", async () => {
+    const errors: unknown[] = [];
+    const handler = createHandler({
+      tier1Keys: new KeyRing(never),
+      tier2Keys: new KeyRing(never),
+      activeEvents: async () => ACTIVE,
+      now: () => NOW,
+      random: () => 0,
+      onError: (error) => errors.push(error),
+      deadlineMs: 50,
+    });
+    const cookie = [{ key: "Cookie", value: await both() }];
+    const event = (uri: string) => ({
+      Records: [{ cf: { request: { method: "GET", uri, querystring: "", headers: { cookie } } } }],
+    });
+    expect(await handler(event("/api/v1/seats/evt-1") as never)).toMatchObject({
+      status: "503",
+      headers: { "retry-after": [{ value: "2" }] },
+    });
+    expect(await handler(event("/api/v1/events/evt-1") as never)).toMatchObject({ uri: "/api/v1/events/evt-1" });
+    expect(errors).toEqual([new Error("No decision within 50 ms")]);
   });
 });
 

@@ -24,6 +24,8 @@ export interface EdgeOptions {
   readonly now?: () => Date;
   readonly random?: () => number;
   readonly onError?: (error: unknown) => void;
+  /** Milliseconds after which a decision still pending is answered with 503. @default 4000 */
+  readonly deadlineMs?: number;
 }
 
 type Decision =
@@ -33,6 +35,8 @@ type Decision =
 /** Tokens of one name that are looked at; more only cost time. */
 const MAX_DUPLICATES = 4;
 const MAX_RETURN_LENGTH = 1_024;
+/** CloudFront ends viewer-request functions after 5 s with an error that names no time to try again. */
+const DEADLINE_MS = 4_000;
 
 /**
  * Viewer-request gate on `/api/*` (Architecture guide §3.4). Answers itself or hands the request on; whatever is sent to
@@ -41,13 +45,25 @@ const MAX_RETURN_LENGTH = 1_024;
 export function createHandler(options: EdgeOptions) {
   return async (event: CloudFrontRequestEvent): Promise<CloudFrontRequest | CloudFrontResultResponse> => {
     const request = event.Records[0]?.cf.request;
+    const deadline = deadlineAfter(options.deadlineMs ?? DEADLINE_MS);
     try {
-      return request === undefined ? badRequest() : await gate(options, request);
+      return request === undefined ? badRequest() : await Promise.race([gate(options, request), deadline.passed]);
     } catch (error) {
       options.onError?.(error);
       return unavailable(options.random ?? Math.random);
+    } finally {
+      deadline.clear();
     }
   };
+}
+
+/** List and secrets are read one after the other: while the home Region hangs, their timeouts add up. */
+function deadlineAfter(ms: number): { readonly passed: Promise<never>; readonly clear: () => void } {
+  let timer: NodeJS.Timeout | undefined;
+  const passed = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`No decision within ${ms} ms`)), ms);
+  });
+  return { passed, clear: () => clearTimeout(timer) };
 }
 
 async function gate(
@@ -80,7 +96,7 @@ async function decide(options: EdgeOptions, request: CloudFrontRequest, path: Pa
       verifyTier2(token, options.tier2Keys, eventId === undefined ? { now } : { eventId, now }),
     );
 
-  const known = path.eventId;
+  const known = path.eventId ?? believable(path, active);
   let required = known === undefined ? active === undefined || active.events.size > 0 : isActive(active, known);
   let eventId = known;
   if (required && known === undefined && path.needsTier2) {
@@ -114,6 +130,14 @@ async function decide(options: EdgeOptions, request: CloudFrontRequest, path: Pa
   return entry.ok
     ? { pass: true }
     : { pass: false, tier: 2, refusal: entry.refusal, ...(eventId === undefined ? {} : { eventId }) };
+}
+
+/**
+ * The event in the query, unless naming one without a waiting room would be all it takes to do without a token: where tier 2 is
+ * needed its token has to name the same event.
+ */
+function believable({ needsTier2, queryEventId }: PathVerdict, active: ActiveEvents | undefined): string | undefined {
+  return queryEventId !== undefined && (needsTier2 || isActive(active, queryEventId)) ? queryEventId : undefined;
 }
 
 function isActive(active: ActiveEvents | undefined, eventId: string): boolean {

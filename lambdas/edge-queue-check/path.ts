@@ -9,6 +9,8 @@ export interface PathVerdict {
   readonly needsTier2: boolean;
   /** Event that the path names. */
   readonly eventId?: string;
+  /** Event that the query names, where the path names none: said by the client, and nothing that the origin goes by. */
+  readonly queryEventId?: string;
 }
 
 /** Infra analysis §2-7, Architecture guide §3.4. */
@@ -66,12 +68,14 @@ export function judgePath(raw: string, querystring: string): PathVerdict | undef
     return { uri, exempt: root === "vwr" || root === "vwr-api", needsTier2: root !== "vwr" && root !== "vwr-api" };
   }
   const [resource, ...parts] = rest[0] === "v1" ? rest.slice(1) : rest;
-  const eventId = eventOf(resource, parts) ?? eventInQuery(querystring);
+  const eventId = eventOf(resource, parts);
+  const queryEventId = eventId === undefined ? eventInQuery(querystring) : undefined;
   return {
     uri,
     exempt: EXEMPT.has(resource ?? ""),
     needsTier2: TIER2.has(resource ?? ""),
     ...(eventId === undefined ? {} : { eventId }),
+    ...(queryEventId === undefined ? {} : { queryEventId }),
   };
 }
 
