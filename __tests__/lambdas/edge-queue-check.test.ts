@@ -168,7 +168,9 @@ describe("tier 1", () => {
     const reservation = { uri: "/api/v1/reservations", query: "eventId=evt-2" };
     expect(location((await ask(reservation)).response)).toMatch(/^\/queue\/evt-2\?/);
     expect((await ask({ ...reservation, cookie: `urr-entry-token=${await tier2()}` })).passed).toBe(false);
-    expect((await ask({ ...reservation, cookie: `urr-entry-token=${await tier2({ sub: "evt-2" })}` })).passed).toBe(true);
+    expect((await ask({ ...reservation, cookie: `urr-entry-token=${await tier2({ sub: "evt-2" })}` })).passed).toBe(
+      true,
+    );
   });
 
   it("treats every event as active while no list was ever read", async () => {
@@ -355,6 +357,18 @@ describe("secrets", () => {
       (await ask({ uri: "/api/v1/members/me", cookie: `urr-vwr-token=${await tier1()}`, tier1Keys: keys })).passed;
     expect(await ask1(ringOf(next, TIER1_KEY))).toBe(true);
     expect(await ask1(ringOf(last, next))).toBe(false);
+  });
+
+  it("takes a tier-2 token from the first moment after a rotation, if it names its key", async () => {
+    let live = [TIER2_KEY];
+    let now = 0;
+    const tier2Keys = new KeyRing(async () => [...live] as [typeof TIER2_KEY], { monotonic: () => now });
+    await tier2Keys.all();
+    const next = signingKey("tier2-v2", "next-secret-next-secret-next-secret-next");
+    live = [next, TIER2_KEY];
+    now = 20_000;
+    const cookie = `urr-vwr-token=${await tier1()}; urr-entry-token=${await tier2({}, { kid: next.kid }, next.secret)}`;
+    expect((await ask({ cookie, tier2Keys })).passed).toBe(true);
   });
 
   it("answers 503, not the waiting page, while the store is down and no key is known", async () => {

@@ -112,9 +112,8 @@ export async function verifyTier2(
   const payload = await verifyWith(
     token,
     async () => {
-      const all = await keys.all();
-      const named = all.filter((key) => key.kid === header.kid);
-      return named.length > 0 ? named : all;
+      const named = header.kid === undefined ? undefined : await keys.find(header.kid);
+      return named === undefined ? keys.all() : [named];
     },
     expected.now,
   );
