@@ -1,15 +1,9 @@
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-
-/*
- * Timeouts that leave the function time to answer 503 itself: an SDK default would wait longer than the 10 s that vwr-api
- * has, and the visitor would get API Gateway's 502 without a Retry-After.
- */
-const CONNECTION_TIMEOUT_MS = 500;
-const REQUEST_TIMEOUT_MS = 800;
+import { boundedClient } from "./timeouts";
 
 /** For operations that may be repeated: the SDK retries throttling and lost connections. */
 export function createDynamoClient(): DynamoDBClient {
-  return new DynamoDBClient({ maxAttempts: 3, requestHandler: handlerOptions() });
+  return new DynamoDBClient(boundedClient(3));
 }
 
 /**
@@ -17,16 +11,7 @@ export function createDynamoClient(): DynamoDBClient {
  * is the allocator's decision, not the SDK's.
  */
 export function createSingleAttemptDynamoClient(): DynamoDBClient {
-  return new DynamoDBClient(singleAttempt());
-}
-
-/** Settings of a client that gives up in time and never tries again by itself. */
-export function singleAttempt() {
-  return { maxAttempts: 1, requestHandler: handlerOptions() };
-}
-
-function handlerOptions() {
-  return { connectionTimeout: CONNECTION_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, throwOnRequestTimeout: true };
+  return new DynamoDBClient(boundedClient(1));
 }
 
 const THROTTLED = new Set([

@@ -2,13 +2,14 @@ import { Tracer } from "@aws-lambda-powertools/tracer";
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 import { secretField } from "../shared/secrets";
 import { createTelemetry, requiredEnv } from "../shared/telemetry";
+import { boundedClient } from "../shared/timeouts";
 import { createHandler } from "./handler";
 
 /** A rotated token is picked up within this time. */
 const TOKEN_FRESH_MS = 300_000;
 
 const tracer = new Tracer({ captureHTTPsRequests: true });
-const secrets = tracer.captureAWSv3Client(new SecretsManagerClient({ maxAttempts: 2 }));
+const secrets = tracer.captureAWSv3Client(new SecretsManagerClient(boundedClient(2)));
 const secretId = requiredEnv("INTERNAL_API_TOKEN_SECRET_ID");
 let token: { value: string; readAt: number } | undefined;
 

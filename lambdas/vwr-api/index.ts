@@ -4,6 +4,7 @@ import { createDynamoClient, createSingleAttemptDynamoClient } from "../shared/c
 import { ControlCache } from "../shared/controls";
 import { KeyRing, secretsManagerKeys } from "../shared/secrets";
 import { createTelemetry, requiredEnv } from "../shared/telemetry";
+import { boundedClient } from "../shared/timeouts";
 import { createHandler } from "./handler";
 import { WaitingRoom } from "./service";
 
@@ -20,7 +21,7 @@ const controls = new ControlCache({
   countersTable,
   onRead: ({ nextPosition, servingCounter }) => telemetry.gauge("Waiting", Math.max(0, nextPosition - servingCounter)),
 });
-const secrets = new SecretsManagerClient({ maxAttempts: 3 });
+const secrets = new SecretsManagerClient(boundedClient(3));
 const keys = new KeyRing(secretsManagerKeys(secrets, requiredEnv("TOKEN_SECRET_ID")));
 const defaultBatch = Number(process.env.BATCH_SIZE ?? DEFAULT_BATCH);
 const room = new WaitingRoom({ client, positionsTable, allocator, controls, keys, defaultBatch });

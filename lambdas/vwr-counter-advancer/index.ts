@@ -1,6 +1,7 @@
 import { CloudWatchClient } from "@aws-sdk/client-cloudwatch";
-import { createDynamoClient, singleAttempt } from "../shared/clients";
+import { createDynamoClient } from "../shared/clients";
 import { createTelemetry, requiredEnv } from "../shared/telemetry";
+import { boundedClient } from "../shared/timeouts";
 import { alarmedHealth } from "./booking-health";
 import { createHandler } from "./handler";
 
@@ -14,5 +15,5 @@ export const handler = createHandler({
   cycles: Number(process.env.CYCLES ?? 6),
   telemetry: createTelemetry(),
   // Tried once: the next tick asks again.
-  ...(alarmNames.length > 0 && { bookingHealth: alarmedHealth(new CloudWatchClient(singleAttempt()), alarmNames) }),
+  ...(alarmNames.length > 0 && { bookingHealth: alarmedHealth(new CloudWatchClient(boundedClient(1)), alarmNames) }),
 });

@@ -1,0 +1,18 @@
+/*
+ * Timeouts that leave the function time to answer 503 itself: an SDK default would wait longer than the 10 s that vwr-api
+ * has, and the visitor would get API Gateway's 502 without a Retry-After.
+ */
+const CONNECTION_TIMEOUT_MS = 500;
+const REQUEST_TIMEOUT_MS = 800;
+
+/** Settings of any SDK client in a function: it gives up in time, after so many attempts. */
+export function boundedClient(maxAttempts: number) {
+  return {
+    maxAttempts,
+    requestHandler: {
+      connectionTimeout: CONNECTION_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      throwOnRequestTimeout: true,
+    },
+  };
+}
