@@ -15,7 +15,11 @@ let service: Server;
 let url: string;
 let received: Received[];
 /** Status to answer, "break" to cut the connection, "hang" to never answer. */
-let respond: (body: Record<string, unknown>, attempt: number) => number | "break" | "hang";
+let respond: (
+  body: Record<string, unknown>,
+  attempt: number,
+  headers: IncomingHttpHeaders,
+) => number | "break" | "hang";
 
 beforeEach(async () => {
   received = [];
@@ -26,7 +30,7 @@ beforeEach(async () => {
     const key = JSON.stringify(body);
     attempts.set(key, (attempts.get(key) ?? 0) + 1);
     received.push({ path: request.url ?? "", headers: request.headers, body });
-    const answer = respond(body, attempts.get(key) ?? 1);
+    const answer = respond(body, attempts.get(key) ?? 1, request.headers);
     if (answer === "break") {
       request.socket.destroy();
     } else if (answer !== "hang") {
@@ -67,11 +71,16 @@ const tenOf = (group: string) => Array.from({ length: 10 }, (_, index) => record
 
 async function process(
   records: SQSRecord[],
-  options: { remainingMs?: () => number; callTimeoutMs?: number; telemetry?: Telemetry } = {},
+  options: {
+    remainingMs?: () => number;
+    callTimeoutMs?: number;
+    telemetry?: Telemetry;
+    internalApiToken?: (refused?: string) => Promise<string>;
+  } = {},
 ) {
   const handler = createHandler({
     ticketServiceUrl: url,
-    internalApiToken: async () => "internal-token",
+    internalApiToken: options.internalApiToken ?? (async () => "internal-token"),
     telemetry: options.telemetry ?? silentTelemetry,
     sleep: async () => undefined,
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
@@ -137,7 +146,7 @@ describe("partial failure", () => {
     expect(received).toHaveLength(1);
   });
 
-  it.each([400, 401, 404, 500])("fails at once when ticket-service answers %i", async (status) => {
+  it.each([400, 403, 404, 500])("fails at once when ticket-service answers %i", async (status) => {
     respond = () => status;
     expect(await process([record(1, "g")])).toEqual(["m1"]);
     expect(received).toHaveLength(1);
@@ -165,6 +174,30 @@ describe("partial failure", () => {
     respond = () => "break";
     expect(await process([record(1, "g")])).toEqual(["m1"]);
     expect(received).toHaveLength(2);
+  });
+
+  it("takes a rotated token at once when ticket-service refuses the old one, and fails after a second refusal", async () => {
+    respond = (_, __, { authorization }) => (authorization === "Bearer new" ? 200 : 401);
+    const rotated = { internalApiToken: async (refused?: string) => (refused === "old" ? "new" : "old") };
+    expect(await process([record(1, "g")], rotated)).toEqual([]);
+    expect(await process([record(2, "g")])).toEqual(["m2"]);
+    expect(received.map(({ headers }) => headers.authorization)).toEqual([
+      "Bearer old",
+      "Bearer new",
+      "Bearer internal-token",
+      "Bearer internal-token",
+    ]);
+  });
+
+  it.each([
+    ["a body that is no JSON", "kim@example.com"],
+    ["an overlong action", { action: `${"x".repeat(100)}kim@example.com`, eventId: "evt-1" }],
+  ])("logs nothing personal of %s", async (_, body) => {
+    const logged: string[] = [];
+    const error = (message: string, cause: unknown) => logged.push(message, String(cause));
+    expect(await process([record(1, "g", body)], { telemetry: { ...silentTelemetry, error } })).toEqual(["m1"]);
+    expect(logged.join()).toMatch(/Body must be JSON|Unknown action/);
+    expect(logged.join()).not.toMatch(/kim|example/);
   });
 
   it("fails for a redirect: the internal token goes nowhere else", async () => {

@@ -9,8 +9,8 @@ export interface WorkerContext {
 export interface WorkerOptions {
   /** Base URL of ticket-service's internal HTTP API. */
   readonly ticketServiceUrl: string;
-  /** The present INTERNAL_API_TOKEN. */
-  readonly internalApiToken: () => Promise<string>;
+  /** The present INTERNAL_API_TOKEN, read again if ticket-service has refused this one. */
+  readonly internalApiToken: (refused?: string) => Promise<string>;
   readonly telemetry: Telemetry;
   readonly fetch?: typeof fetch;
   readonly sleep?: (ms: number) => Promise<void>;
@@ -39,6 +39,8 @@ const CALL_TIMEOUT_MS = 5_000;
 /** Less than this is not worth a call. */
 const MIN_CALL_MS = 250;
 const RETRY_PAUSE_MS = 200;
+/** Characters of a wrong value that a message quotes. */
+const MAX_QUOTED = 64;
 
 /**
  * Hands queue-service's events to ticket-service (AWS architecture §5.6). Message groups run side by side, the messages
@@ -105,15 +107,19 @@ async function deliver(options: WorkerOptions, record: SQSRecord, context: Worke
   const idempotencyKey = record.attributes.MessageDeduplicationId ?? record.messageId;
   const url = new URL(ROUTES[ticketEvent.action], options.ticketServiceUrl);
   const send = options.fetch ?? fetch;
+  let refused: string | undefined;
   for (let attempt = 1; ; attempt += 1) {
+    const token = await options.internalApiToken(refused);
     const budget = Math.min(options.callTimeoutMs ?? CALL_TIMEOUT_MS, context.getRemainingTimeInMillis() - MARGIN_MS);
     if (budget < MIN_CALL_MS) {
       throw new Error(`${ticketEvent.action}: no time left for a call`);
     }
-    const outcome = await call(send, url, ticketEvent, idempotencyKey, await options.internalApiToken(), budget);
+    const outcome = await call(send, url, ticketEvent, idempotencyKey, token, budget);
     if (outcome.ok) {
       return;
     }
+    // Rotated a moment ago: without this a group would stand still until the copy in memory is due.
+    refused = outcome.unauthorized ? token : undefined;
     if (outcome.busy) {
       // The waiting room's advancer lowers its rate by an alarm on this.
       options.telemetry.count("TicketServiceBusy");
@@ -132,6 +138,8 @@ type CallOutcome =
       readonly retry: boolean;
       /** Turned away for load. */
       readonly busy: boolean;
+      /** The token was refused. */
+      readonly unauthorized: boolean;
       readonly reason: string;
     };
 
@@ -161,7 +169,9 @@ async function call(
       return { ok: true };
     }
     const busy = response.status === 429 || response.status === 503;
-    return { ok: false, retry: busy || response.status === 502, busy, reason: `answered ${response.status}` };
+    const unauthorized = response.status === 401;
+    const retry = busy || unauthorized || response.status === 502;
+    return { ok: false, retry, busy, unauthorized, reason: `answered ${response.status}` };
   } catch (error) {
     const { name, message, cause } = error as Error;
     // A timeout has used up the call's share of the time; a refused connection has not.
@@ -169,6 +179,7 @@ async function call(
       ok: false,
       retry: name !== "TimeoutError",
       busy: false,
+      unauthorized: false,
       reason: `did not answer: ${(cause as Error)?.message ?? message}`,
     };
   }
@@ -176,16 +187,29 @@ async function call(
 
 /** Throws on what is not a ticket event: acknowledging it would lose it, returned it reaches the dead-letter queue. */
 function parse(record: SQSRecord): TicketEvent {
-  const body: unknown = JSON.parse(record.body);
+  const body = parseJson(record.body);
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     throw new Error("Body must be a JSON object with action and eventId");
   }
   const { action, eventId, ...payload } = body as Record<string, unknown>;
   if (typeof action !== "string" || !Object.hasOwn(ROUTES, action)) {
-    throw new Error(`Unknown action ${JSON.stringify(action)}; known are ${Object.keys(ROUTES).join(", ")}`);
+    throw new Error(
+      `Unknown action ${JSON.stringify(action)?.slice(0, MAX_QUOTED)}; known are ${Object.keys(ROUTES).join(", ")}`,
+    );
   }
   if (typeof eventId !== "string" || eventId === "") {
-    throw new Error(`${action}: eventId must be a non-empty string, got ${JSON.stringify(eventId)}`);
+    throw new Error(
+      `${action}: eventId must be a non-empty string, got ${JSON.stringify(eventId)?.slice(0, MAX_QUOTED)}`,
+    );
   }
   return { action: action as Action, eventId, payload };
+}
+
+/** The parser's own message would quote the body, which may name a person, in the log. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(`Body must be JSON, got ${text.length} characters that are not`);
+  }
 }

@@ -13,8 +13,8 @@ const secrets = tracer.captureAWSv3Client(new SecretsManagerClient(boundedClient
 const secretId = requiredEnv("INTERNAL_API_TOKEN_SECRET_ID");
 let token: { value: string; readAt: number } | undefined;
 
-async function internalApiToken(): Promise<string> {
-  if (token === undefined || performance.now() - token.readAt > TOKEN_FRESH_MS) {
+async function internalApiToken(refused?: string): Promise<string> {
+  if (token === undefined || token.value === refused || performance.now() - token.readAt > TOKEN_FRESH_MS) {
     const { SecretString } = await secrets.send(new GetSecretValueCommand({ SecretId: secretId }));
     token = { value: secretField(SecretString), readAt: performance.now() };
   }
