@@ -37,7 +37,7 @@ export function openTarget(environment: Environment, endpoint: string | undefine
   const dynamodb = new DynamoDBClient(client);
   const s3 = new S3Client(client);
   const countersTable = `${environment.prefix}-vwr-counters`;
-  const plane: ControlPlane = { client: dynamodb, countersTable, nowMs };
+  const plane: ControlPlane = { client: dynamodb, countersTable, nowMs: awsClock(dynamodb, nowMs) };
   const bucket = `${environment.prefix}-frontend-${environment.name}`;
   return {
     environment,
@@ -57,4 +57,29 @@ export function openTarget(environment: Environment, endpoint: string | undefine
       s3.destroy();
     },
   };
+}
+
+/** Milliseconds by which this machine's clock may differ; `Date` headers tell whole seconds. */
+const CLOCK_TOLERANCE_MS = 2_000;
+
+/**
+ * This machine's clock, set by DynamoDB's answers where it is wrong: the tick from which a line goes on is written by the operator
+ * and compared with the schedule's, and one from the future would let nobody in until it has come.
+ */
+function awsClock(client: DynamoDBClient, nowMs: () => number): () => number {
+  let offset = 0;
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const sentAt = nowMs();
+      const result = await next(args);
+      const { headers } = result.response as { headers?: Record<string, string> };
+      const ahead = Date.parse(headers?.date ?? "") + 500 - (sentAt + nowMs()) / 2;
+      if (!Number.isNaN(ahead)) {
+        offset = Math.abs(ahead) > CLOCK_TOLERANCE_MS ? ahead : 0;
+      }
+      return result;
+    },
+    { step: "deserialize", name: "awsClock" },
+  );
+  return () => nowMs() + offset;
 }

@@ -116,6 +116,16 @@ describe("opening an event", () => {
     expect(published().events[event]).toEqual({ generation: 1 });
   });
 
+  it.each([
+    -300_000, 300_000,
+  ])("counts ticks by AWS's clock where the operator's is off by %i ms, also on resuming", async (ms) => {
+    const now = () => Date.now() + ms;
+    for (const line of [`open ${event} --yes`, `pause ${event}`, `resume ${event} --yes`]) {
+      expect((await vwr(line, { now })).code).toBe(0);
+      expect(Math.abs((await statusOf(event)).tick - Date.now() / 10_000)).toBeLessThan(2);
+    }
+  });
+
   it("takes visitors before the opening, who draw lots when it has come", async () => {
     const { code, out } = await vwr(
       `open ${event} --opens-at ${new Date(Date.now() + 3_600_000).toISOString().slice(0, 19)}Z --yes`,
