@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { admissionCookie, eventIdOf, goesInCircles, holdsCookie, targetOf } from "../../web/vwr/admission";
 import { languageOf, TEXTS } from "../../web/vwr/text";
@@ -55,6 +56,9 @@ describe("where an admitted visitor goes", () => {
     "//evil.example/",
     "/\\evil.example/",
     "/\t/evil.example/",
+    "/.//evil.example/",
+    "/x/..//evil.example/",
+    "/%2e/\\evil.example/",
     "javascript:alert(1)",
     "data:text/html,x",
     "booking",
@@ -65,6 +69,16 @@ describe("where an admitted visitor goes", () => {
     "/x/../vwr/evt-1",
   ])("never off the site or back into the line: %j", (path) => {
     expect(target(path)).toBe("/queue/evt-1");
+  });
+
+  it("stays on the site whatever the address is made of", () => {
+    const parts = fc.constantFrom("/", "\\", ".", "..", "%2e", "%2f", "\t", ":", "@", "?");
+    fc.assert(
+      fc.property(fc.array(parts, { maxLength: 6 }), (path) => {
+        expect(new URL(target(`/${path.join("")}/evil.example`), "https://urr.guru").origin).toBe("https://urr.guru");
+      }),
+      { numRuns: 2_000 },
+    );
   });
 });
 

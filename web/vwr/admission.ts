@@ -40,7 +40,8 @@ export function targetOf(location: { readonly origin: string; readonly search: s
   }
   try {
     const url = new URL(given, location.origin);
-    const stays = url.origin === location.origin && !/^\/+vwr(?:-api)?(?:\/|$)/i.test(url.pathname);
+    // Dots may be taken off before two slashes, and a path that begins with two names another host.
+    const stays = url.origin === location.origin && !/^\/(?:\/|vwr(?:-api)?(?:\/|$))/i.test(url.pathname);
     return stays ? `${url.pathname}${url.search}${url.hash}` : fallback;
   } catch {
     return fallback;
