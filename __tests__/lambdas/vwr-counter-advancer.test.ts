@@ -378,6 +378,17 @@ describe("advancing", () => {
       expect(Math.max(...(await positions(numbers(1, 12))).map(Number))).toBe(12);
     });
 
+    it("gives a late place where an environment's clock is five minutes behind and does not know of the draw yet", async () => {
+      await open();
+      const behind = new ApiEnvironment(tables, clock, { skewMs: -300_000 });
+      clock.pass(opening * 1000);
+      const [before] = await comes([1], behind);
+      await advance(tables, clock, 0);
+      const [after] = await comes([2], behind);
+      expect([before?.status, after?.status]).toEqual([200, 200]);
+      expect([before?.body.position, after?.body.position]).toEqual([null, 2]);
+    });
+
     it("draws once when the tick fires twice, and again the same after a crash between stripes and seed", async () => {
       await open();
       await comes(numbers(1, 12));

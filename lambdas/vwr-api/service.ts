@@ -123,12 +123,12 @@ export class WaitingRoom {
       if (!(error instanceof StaleGenerationError)) {
         throw error;
       }
-      // Opened again within the last second: once more with what the table says now.
+      // Opened again or lots drawn within the last second: once more with what the table says now.
       const current = required(await this.options.controls.refresh(eventId), eventId);
       if (letsEverybodyIn(current)) {
         return this.letIn(current, requestId, request.identity ?? requestId, 0, this.nowSeconds());
       }
-      if (current.generation === control.generation) {
+      if (current.generation === control.generation && awaitsDraw(current) === awaitsDraw(control)) {
         throw new Refused(
           503,
           "EVENT_NOT_READY",
