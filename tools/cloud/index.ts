@@ -11,8 +11,8 @@ const PROJECT = path.join(HOME, "project");
 const USAGE = `cloud: an AWS API on loopback, and the stacks deployed to it.
 
   npm run cloud -- up        start it, or find the one that runs
-  npm run cloud -- deploy    start it, then bootstrap, staging and prod (about five minutes)
-  npm run cloud -- verify    plan every deployed stack again: no change may be left
+  npm run cloud -- deploy    start it, then bootstrap, staging and prod (eight to ten minutes)
+  npm run cloud -- verify    plan staging and prod again: no change may be left
   npm run cloud -- status    what runs, what is deployed, which URLs answer
   npm run cloud -- env       what to export so that aws, terraform and cdktf talk to it:
                              eval "$(npm run -s cloud -- env)"

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { GrafanaClient } from "@aws-sdk/client-grafana";
+import { givenFile } from "../terraform/given-file";
 import { dataSources, readDashboards } from "./grafana";
 import { publish } from "./publish";
 
@@ -22,7 +23,7 @@ async function main([file]: readonly string[]): Promise<number> {
     process.stderr.write(USAGE);
     return 2;
   }
-  const { endpoint, remoteWriteUrl, workspaceId } = outputsOf(readFileSync(file, "utf8"));
+  const { endpoint, remoteWriteUrl, workspaceId } = outputsOf(readFileSync(givenFile(file), "utf8"));
   const region = /\.([a-z]{2}-[a-z]+-\d)\.amazonaws\.com$/.exec(endpoint)?.[1];
   if (!region) throw new Error(`${file}: grafana_endpoint: given ${endpoint}; allowed: a host of Managed Grafana.`);
   const dashboards = readDashboards(DASHBOARDS);

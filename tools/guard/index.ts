@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { givenFile } from "../terraform/given-file";
 import { readOverrideFile, readOverrides } from "./overrides";
 import { explain, judge } from "./rules";
 
@@ -13,7 +14,7 @@ function main(args: readonly string[]): number {
     const argument = args[index] ?? "";
     const value = args[index + 1];
     if (argument === "--allow" && value) overrides.push(value);
-    else if (argument === "--allow-file" && value) overrides.push(...readOverrideFile(value));
+    else if (argument === "--allow-file" && value) overrides.push(...readOverrideFile(givenFile(value)));
     else if (argument.startsWith("--")) return usage();
     else {
       files.push(argument);
@@ -24,7 +25,7 @@ function main(args: readonly string[]): number {
   const [file, ...others] = files;
   if (file === undefined || others.length > 0) return usage();
   try {
-    const verdict = judge(JSON.parse(readFileSync(file === "-" ? 0 : file, "utf8")), overrides);
+    const verdict = judge(JSON.parse(readFileSync(file === "-" ? 0 : givenFile(file), "utf8")), overrides);
     process.stdout.write(explain(verdict) || "guard: the plan loses no guarded resource.\n");
     return verdict.refused.length > 0 ? 1 : 0;
   } catch (error) {

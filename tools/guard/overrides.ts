@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { givenFile } from "../terraform/given-file";
 
 /**
  * Addresses that this run may lose: `URR_GUARD_ALLOW`, separated by white space, and the file that `URR_GUARD_ALLOW_FILE` names, one
@@ -8,7 +9,7 @@ export function readOverrides(environment: Readonly<Record<string, string | unde
   const { URR_GUARD_ALLOW = "", URR_GUARD_ALLOW_FILE } = environment;
   return [
     ...URR_GUARD_ALLOW.split(/\s+/),
-    ...(URR_GUARD_ALLOW_FILE ? readOverrideFile(URR_GUARD_ALLOW_FILE) : []),
+    ...(URR_GUARD_ALLOW_FILE ? readOverrideFile(givenFile(URR_GUARD_ALLOW_FILE, environment)) : []),
   ].filter((address) => address !== "");
 }
 

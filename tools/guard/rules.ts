@@ -6,6 +6,7 @@ export const GUARDED_TYPES: Readonly<Record<string, string>> = {
   aws_dynamodb_table: "its data",
   aws_ecr_repository: "its images",
   aws_eks_cluster: "everything that runs in it, and its endpoint",
+  aws_grafana_workspace: "its URL, which people know, and what they made in it",
   aws_elasticache_replication_group: "its data: queues, locks and sessions",
   aws_kms_key: "everything that it encrypts",
   aws_lb: "its domain name, which clients call",
@@ -15,6 +16,7 @@ export const GUARDED_TYPES: Readonly<Record<string, string>> = {
   aws_s3_bucket: "its objects and its global name",
   aws_secretsmanager_secret: "its values",
   aws_sqs_queue: "its messages",
+  kubernetes_namespace_v1: "everything in it: services, and the data on volumes",
 };
 
 /** The plan, as `terraform show -json` prints it, as far as the guard reads it. */
@@ -94,7 +96,8 @@ function lossOf({ address, change, deposed, mode = "managed", type }: ResourceCh
   const replaced = change.actions.includes("create");
   return [
     {
-      address: deposed === undefined ? address : `${address} (deposed ${deposed})`,
+      // One word, so that an override can name it: the object at the address itself is another one.
+      address: deposed === undefined ? address : `${address}:deposed:${deposed}`,
       type,
       action: replaced ? "replace" : "destroy",
       because: (change.replace_paths ?? []).map((path) => path.join(".")),

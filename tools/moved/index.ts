@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { givenFile } from "../terraform/given-file";
 import { match, readResources, withoutKey } from "./match";
 
 const USAGE = `moved: give a state and a plan, both as JSON:
@@ -47,7 +48,7 @@ function main(args: readonly string[]): number {
 
 function read(file: string) {
   try {
-    return readResources(JSON.parse(readFileSync(file, "utf8")));
+    return readResources(JSON.parse(readFileSync(givenFile(file), "utf8")));
   } catch (error) {
     throw new Error(`${file}: ${error instanceof Error ? error.message : error}`);
   }

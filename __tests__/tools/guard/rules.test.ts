@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
+import { prodPlatform } from "../../../environments/platform";
 import { prod } from "../../../environments/prod";
 import { staging } from "../../../environments/staging";
+import { PlatformStack } from "../../../stacks/platform";
 import { ProdStack } from "../../../stacks/prod";
 import { StagingStack } from "../../../stacks/staging";
 import { readOverrides } from "../../../tools/guard/overrides";
@@ -20,6 +22,7 @@ const STATEFUL = [
   "aws_ecr_repository",
   "aws_eks_cluster",
   "aws_elasticache_replication_group",
+  "aws_grafana_workspace",
   "aws_kms_key",
   "aws_lb",
   "aws_msk_cluster",
@@ -36,6 +39,7 @@ describe("judge", () => {
   const stacks = readStacks((app) => {
     new StagingStack(app, "staging", staging);
     new ProdStack(app, "prod", prod);
+    new PlatformStack(app, "prod-platform", prod, prodPlatform);
   });
 
   it("guards every stateful resource of prod when all of it is destroyed", () => {
@@ -43,6 +47,15 @@ describe("judge", () => {
     expect([...new Set(refused.map(({ type }) => type))].sort()).toEqual(STATEFUL);
     const expected = stacks.prod?.filter(({ type }) => STATEFUL.includes(type)).map(({ address }) => address);
     expect(refused.map(({ address }) => address)).toEqual(expected);
+  });
+
+  it("guards the namespaces of a cluster, which take services and volumes with them", () => {
+    const resources = stacks["prod-platform"] ?? [];
+    const { refused } = judge(planOf(resources.map((resource) => change(resource, ["delete"]))));
+    expect(refused.map(({ address }) => address)).toEqual(
+      resources.filter(({ type }) => type.startsWith("kubernetes_namespace")).map(({ address }) => address),
+    );
+    expect(refused.map(({ address }) => address)).toContain("module.namespaces.kubernetes_namespace_v1.urr_spring");
   });
 
   it.each([
@@ -88,6 +101,14 @@ describe("judge", () => {
     }
   });
 
+  it("tells what a failed replacement left behind from what stands at its address, by one word that an override can name", () => {
+    const left = { ...change({ address: TABLE, type: "aws_dynamodb_table" }, ["delete"]), deposed: "00000001" };
+    expect(judge(planOf([left]), [TABLE]).refused).toHaveLength(1);
+    const [refusal] = judge(planOf([left])).refused;
+    const allowed = readOverrides({ URR_GUARD_ALLOW: `aws_lb.x ${refusal?.address}` });
+    expect(judge(planOf([left]), allowed).refused).toEqual([]);
+  });
+
   it("does not take data sources for resources", () => {
     const data = { ...change({ address: "data.aws_s3_bucket.x", type: "aws_s3_bucket" }, ["delete"]), mode: "data" };
     expect(judge(planOf([data])).refused).toEqual([]);
@@ -120,6 +141,11 @@ describe("readOverrides", () => {
       readOverrides({ URR_GUARD_ALLOW: " aws_sqs_queue.c\naws_s3_bucket.d ", URR_GUARD_ALLOW_FILE: file }),
     ).toEqual(["aws_sqs_queue.c", "aws_s3_bucket.d", "aws_kms_key.a", "aws_lb.b"]);
     expect(readOverrides({})).toEqual([]);
+    // The cdktf CLI runs Terraform in a stack's folder.
+    expect(readOverrides({ URR_GUARD_ALLOW_FILE: "allowed", INIT_CWD: directory })).toEqual([
+      "aws_kms_key.a",
+      "aws_lb.b",
+    ]);
     rmSync(directory, { recursive: true });
   });
 });
@@ -142,6 +168,20 @@ describe("the command", () => {
     const unreadable = run({});
     expect(unreadable.status).toBe(2);
     expect(unreadable.stderr).toContain("not a plan");
+  });
+
+  it("reads the plan that lies where npm was called, not one of the same name beside package.json", () => {
+    const directory = mkdtempSync(path.join(tmpdir(), "urr-plan-"));
+    writeFileSync(path.join(directory, "package.json"), JSON.stringify(plan));
+    writeFileSync(path.join(directory, "allowed"), TABLE);
+    const inDirectory = (...args: string[]) =>
+      spawnSync(process.execPath, ["--import", "tsx", "tools/guard/index.ts", "package.json", ...args], {
+        encoding: "utf8",
+        env: { ...process.env, INIT_CWD: directory },
+      }).status;
+    expect(inDirectory()).toBe(1);
+    expect(inDirectory("--allow-file", "allowed")).toBe(0);
+    rmSync(directory, { recursive: true });
   });
 });
 
