@@ -3,7 +3,6 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CHARTS } from "../../environments/platform";
 import { command } from "../kube/build";
-import { givenFile } from "../terraform/given-file";
 import { platformPods } from "./pods";
 import { CHARTS_VARIABLE } from "./sources";
 
@@ -28,7 +27,7 @@ function pull(directory: string): void {
 
 function main([subcommand, directory, ...rest]: readonly string[]): number {
   if (subcommand === "pull" && directory !== undefined && rest.length === 0) {
-    pull(givenFile(directory));
+    pull(directory);
     return 0;
   }
   if (subcommand === "pods" && directory === undefined) {
