@@ -25,6 +25,8 @@ const LEFT_BEHIND = [".git", ".cache", "node_modules", "cdktf.out", "bootstrap",
 const PARALLELISM = 16;
 /** The Terraform that the npm scripts name: it refuses what the guard refuses. */
 const GUARDED_TERRAFORM = "tools/guard/terraform.mjs";
+/** What ends this process: by a key, by a supervisor, with its terminal. */
+const ENDING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** What a command did. */
 export interface CommandResult {
@@ -208,11 +210,11 @@ export class Project {
       const end = () => {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
       };
-      // A Ctrl-C reaches this process only: the command ends in order, and with it what it started.
+      // A signal reaches this process only: the command ends in order, and with it what it started.
       const interrupt = () => {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
       };
-      process.once("SIGINT", interrupt);
+      for (const signal of ENDING) process.once(signal, interrupt);
       kill?.addEventListener("abort", end, { once: true });
       child.once("error", (error) => {
         meter.stop();
@@ -220,7 +222,7 @@ export class Project {
       });
       child.once("close", (status) => {
         kill?.removeEventListener("abort", end);
-        process.removeListener("SIGINT", interrupt);
+        for (const signal of ENDING) process.removeListener(signal, interrupt);
         resolve({ status: status ?? 1, output: stripVTControlCharacters(output), stdout, cost: meter.stop() });
       });
     });

@@ -18,7 +18,8 @@ const [command, ...commandArgs] = guarded
 
 const child = spawn(command, commandArgs, { stdio: "inherit" });
 // Terraform gets the terminal's signals itself and ends in order; this only waits for it.
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => signal === "SIGTERM" && child.kill(signal));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+  process.on(signal, () => signal !== "SIGINT" && child.kill("SIGTERM"));
 child.on("error", (error) => {
   process.stderr.write(`terraform cannot be started: ${error.message}\n`);
   process.exit(127);

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -34,30 +35,38 @@ interface Request {
 
 let running: ChildProcess | undefined;
 process.on("SIGINT", () => {});
-process.on("SIGTERM", () => running?.kill("SIGTERM"));
+for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, end);
 
 /** Plans, asks the guard, and applies exactly the plan that the guard has seen. */
 async function main(args: readonly string[]): Promise<number> {
   const { command, global, options, planFile } = parse(args);
-  const scratch = mkdtempSync(path.join(tmpdir(), "urr-guard-"));
-  try {
-    const file = planFile ?? path.join(scratch, "plan");
-    if (planFile === undefined) {
-      const planOptions = options.filter(([name]) => name !== "-auto-approve" && name !== "-force").flat();
-      const destroy = command === "destroy" ? ["-destroy"] : [];
-      const status = await terraform([...global, "plan", ...destroy, ...planOptions, `-out=${file}`]);
-      if (status !== 0) return status;
-    }
-    const verdict = judge(planOf(global, file), readOverrides(process.env));
-    process.stderr.write(explain(verdict));
-    if (verdict.refused.length > 0) return 1;
-    const approved = planFile !== undefined || options.some(([name]) => /^-auto-approve(=true)?$/.test(name ?? ""));
-    if (!approved && !(await ask(command))) return 1;
-    const applyOptions = options.filter(([name]) => FOR_PLAN_FILE.test(name ?? "")).flat();
-    return await terraform([...global, "apply", ...applyOptions, file]);
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
+  const file = planFile ?? path.join(scratchFolder(), "plan");
+  if (planFile === undefined) {
+    const planOptions = options.filter(([name]) => name !== "-auto-approve" && name !== "-force").flat();
+    const destroy = command === "destroy" ? ["-destroy"] : [];
+    const status = await terraform([...global, "plan", ...destroy, ...planOptions, `-out=${file}`]);
+    if (status !== 0) return status;
   }
+  const verdict = judge(planOf(global, file), readOverrides(process.env));
+  process.stderr.write(explain(verdict));
+  if (verdict.refused.length > 0) return 1;
+  const approved = planFile !== undefined || options.some(([name]) => /^-auto-approve(=true)?$/.test(name ?? ""));
+  if (!approved && !(await ask(command))) return 1;
+  const applyOptions = options.filter(([name]) => FOR_PLAN_FILE.test(name ?? "")).flat();
+  return await terraform([...global, "apply", ...applyOptions, file]);
+}
+
+/** A folder that goes with this process, also when a question is never answered: plans hold secrets in clear. */
+function scratchFolder(): string {
+  const scratch = mkdtempSync(path.join(tmpdir(), "urr-guard-"));
+  process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  return scratch;
+}
+
+/** Lets Terraform end in order, or ends here where it does not run. */
+function end(): void {
+  if (running === undefined) process.exit(143);
+  running.kill("SIGTERM");
 }
 
 function parse(args: readonly string[]): Request {
@@ -88,7 +97,10 @@ function terraform(args: readonly string[]): Promise<number> {
   return new Promise((resolve, reject) => {
     running = spawn("terraform", args, { stdio: "inherit" });
     running.once("error", reject);
-    running.once("exit", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : 143)));
+    running.once("exit", (code, signal) => {
+      running = undefined;
+      resolve(code ?? (signal === "SIGINT" ? 130 : 143));
+    });
   });
 }
 
@@ -99,7 +111,9 @@ async function ask(command: "apply" | "destroy"): Promise<boolean> {
       ? "\nDo you want to perform these actions?\n  Terraform will perform the actions described above.\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: "
       : "\nDo you really want to destroy all resources?\n  Terraform will destroy all your managed infrastructure, as shown above.\n  There is no undo. Only 'yes' will be accepted to confirm.\n\n  Enter a value: ";
   const lines = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await lines.question(question);
+  // Input that ends without an answer approves nothing.
+  const closed = once(lines, "close").then(() => "");
+  const answer = await Promise.race([lines.question(question), closed]);
   lines.close();
   if (answer.trim() === "yes") return true;
   process.stdout.write(`\n${command === "apply" ? "Apply" : "Destroy"} cancelled.\n`);

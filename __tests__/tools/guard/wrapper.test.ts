@@ -1,5 +1,6 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -65,6 +66,33 @@ describe.skipIf(!canRunTerraform("the wrapper around Terraform", []))("the wrapp
     const destroyed = run(["destroy", "-no-color"], "yes\n");
     expect(destroyed.output).toContain("Do you really want to destroy all resources?");
     expect(destroyed.output).toContain("1 destroyed");
+  });
+
+  it.each([
+    "SIGTERM",
+    "SIGHUP",
+    "the end of its input",
+  ] as const)("leaves no plan behind when %s comes before the answer: plans hold secrets", async (what) => {
+    run(["init"]);
+    const scratch = path.join(directory, "scratch");
+    mkdirSync(scratch);
+    const child = spawn(WRAPPER, ["apply", "-no-color"], {
+      cwd: directory,
+      env: { ...process.env, CHECKPOINT_DISABLE: "1", TMPDIR: scratch },
+    });
+    const left = () => readdirSync(scratch).filter((name) => name.startsWith("urr-guard-"));
+    let output = "";
+    for await (const chunk of child.stdout) {
+      output += chunk;
+      if (output.includes("Enter a value")) break;
+    }
+    expect(left()).toHaveLength(1);
+    if (what === "the end of its input") child.stdin.end();
+    else child.kill(what);
+    const [status] = await once(child, "exit");
+    expect(status).not.toBe(0);
+    expect(left()).toEqual([]);
+    expect(isApplied()).toBe(false);
   });
 
   it("applies a plan file that was made before", () => {
