@@ -302,9 +302,12 @@ export function sourceFolder({ name, runtime }: Service): string {
   return runtime === "next" ? "apps/web" : `services-spring/${name}`;
 }
 
+/** Folder of the library that services share, for Gradle's `includeBuild '../urr-common'`. Source: Architecture guide §8, "urr-common". */
+export const COMMON_LIBRARY = { name: "urr-common", folder: "services-spring/urr-common" } as const;
+
 /** Paths whose change touches a service, as GitHub's filters take them. Source: Infra analysis §4-1, §4-5. */
 export function sourcePaths(service: Service): string[] {
-  return [`${sourceFolder(service)}/**`, ...(service.usesCommonLibrary ? ["services-spring/urr-common/**"] : [])];
+  return [`${sourceFolder(service)}/**`, ...(service.usesCommonLibrary ? [`${COMMON_LIBRARY.folder}/**`] : [])];
 }
 
 /** Repository of a service's images. Source: Infra analysis §2-11. */

@@ -5,7 +5,14 @@ import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { bootstrap } from "../../../environments/bootstrap";
-import { imageRepository, SERVICES, serviceNamed, sourceFolder, sourcePaths } from "../../../environments/services";
+import {
+  COMMON_LIBRARY,
+  imageRepository,
+  SERVICES,
+  serviceNamed,
+  sourceFolder,
+  sourcePaths,
+} from "../../../environments/services";
 import { command, goVersion } from "../../../tools/kube/build";
 import { COMMANDS } from "../../../tools/kube/versions";
 import { evaluate, filled, runs, type Value } from "./expressions";
@@ -85,14 +92,14 @@ describe("all workflows", () => {
     NAMES,
   )("%s pins the actions of others by full commits, one per action, with the version beside it", (name) => {
     for (const line of text(name).match(/^.*\buses: .*$/gm) ?? []) {
-      if (!line.includes("uses: ./")) expect(line).toMatch(/uses: [\w-]+(\/[\w-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+      if (!line.includes("uses: ./")) expect(line).toMatch(/uses: [\w-]+(?:\/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
     }
   });
 
   it("agree on one commit of every action", () => {
     const commits = new Map<string, Set<string>>();
     for (const name of NAMES) {
-      for (const [, action = "", commit = ""] of text(name).matchAll(/uses: ([\w-]+(?:\/[\w-]+)+)@([0-9a-f]{40})/g))
+      for (const [, action = "", commit = ""] of text(name).matchAll(/uses: ([\w-]+(?:\/[\w.-]+)+)@([0-9a-f]{40})/g))
         commits.set(action, (commits.get(action) ?? new Set()).add(commit));
     }
     expect([...commits].filter(([, used]) => used.size > 1)).toEqual([]);
@@ -238,6 +245,12 @@ describe("service CI", () => {
     };
     const images = [inputs.tags, steps[scan]?.with?.["image-ref"], steps[push]?.env?.IMAGE];
     for (const image of images) expect(filled(String(image), contexts)).toBe("R/urr/frontend:0123abc-20261121090000");
+  });
+
+  it("hands the shared library to the builds of images, which see no folder but the service's own", () => {
+    const steps = stepsOf("reusable-spring-ci-cd.yml", "build-and-push");
+    const build = steps.find(({ uses }) => uses?.startsWith("docker/build-push-action@"));
+    expect(build?.with?.["build-contexts"]).toBe(`${COMMON_LIBRARY.name}=${COMMON_LIBRARY.folder}`);
   });
 
   it("names an image by commit and time", async () => {
