@@ -51,7 +51,8 @@ export class Report {
   }
 
   row(what: string, resources: number, { largest, peakMib, seconds }: Cost): void {
-    const time = `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+    const whole = Math.round(seconds);
+    const time = `${Math.floor(whole / 60)} min ${whole % 60} s`;
     const process = `${gib(largest.mib)} (${largest.name})`;
     this.rows.push(`| ${what} | ${resources} | ${time} | ${gib(peakMib)} | ${process} |`);
   }

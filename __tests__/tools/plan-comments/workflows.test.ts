@@ -385,3 +385,14 @@ it("gives Atlantis the stacks that the workflows plan, in the same order", () =>
     if (name.endsWith("-platform")) expect(needed).toEqual([name.replace("-platform", "")]);
   }
 });
+
+it("applies on Atlantis through the guard as well: a refused plan stays in the server's folder", () => {
+  const text = readFileSync(join(FOLDER, "../../docs/plan-comments.md"), "utf8");
+  const [, block = ""] = /```yaml\n(repos:[\s\S]*?)```/.exec(text) ?? [];
+  const { workflows } = parse(block) as {
+    workflows: { urr: Readonly<Record<"plan" | "apply", { steps: readonly { run: string }[] }>> };
+  };
+  const { apply, plan } = workflows.urr;
+  expect(plan.steps.at(-1)?.run).toMatch(/^npm run -s guard -- /);
+  for (const { run } of apply.steps) expect(run).toMatch(/^tools\/guard\/terraform\.mjs /);
+});
