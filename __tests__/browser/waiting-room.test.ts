@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { setTimeout as sleep } from "node:timers/promises";
 import { UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -79,6 +80,8 @@ describe.skipIf(leaveOut)("the waiting room in Chromium (left out where no Chrom
     it("does not wait for an event whose line is closed", async () => {
       const event = await stage.openEvent(1, 3);
       await stage.closeEvent(event);
+      // An environment serves for a second what it has read of an event.
+      await sleep(1_500);
       await page.goto(`/events/${event}`);
       await page.getByRole("button", { name: "예매하기" }).click();
       await page.waitForURL(`**/booking/${event}`, SOON);
