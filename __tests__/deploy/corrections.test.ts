@@ -14,6 +14,7 @@ import {
 import { CloudFrontClient, ListFunctionsCommand } from "@aws-sdk/client-cloudfront";
 import {
   CreateTableCommand,
+  DeleteItemCommand,
   DescribeContinuousBackupsCommand,
   DynamoDBClient,
   UpdateContinuousBackupsCommand,
@@ -47,6 +48,7 @@ import {
   DescribeReplicationGroupsCommand,
   ElastiCacheClient,
   ModifyCacheParameterGroupCommand,
+  ModifyReplicationGroupCommand,
 } from "@aws-sdk/client-elasticache";
 import {
   CreateClusterCommand as CreateKafkaCommand,
@@ -301,6 +303,25 @@ describe("the corrections", () => {
     expect(CacheClusters[0]?.AutoMinorVersionUpgrade).toBe(true);
   });
 
+  it("change window, minor versions and log delivery of a replication group in place", async () => {
+    const cache = new ElastiCacheClient(clientSettings(cloud));
+    const id = { ReplicationGroupId: "changed" };
+    const settings = { ReplicationGroupDescription: "x", CacheNodeType: "cache.t4g.small", NumCacheClusters: 1 };
+    await cache.send(new CreateReplicationGroupCommand({ ...id, ...settings }));
+    const delivery = { LogType: "slow-log", LogFormat: "json", DestinationType: "cloudwatch-logs" } as const;
+    const change = { PreferredMaintenanceWindow: "mon:18:00-mon:19:00", AutoMinorVersionUpgrade: false };
+    const DestinationDetails = { CloudWatchLogsDetails: { LogGroup: "/corrected" } };
+    const LogDeliveryConfigurations = [{ ...delivery, DestinationDetails }];
+    await cache.send(new ModifyReplicationGroupCommand({ ...id, ...change, LogDeliveryConfigurations }));
+    // What is not named stays.
+    await cache.send(new ModifyReplicationGroupCommand({ ...id, SnapshotRetentionLimit: 1 }));
+    const { ReplicationGroups = [] } = await cache.send(new DescribeReplicationGroupsCommand(id));
+    expect(ReplicationGroups[0]?.LogDeliveryConfigurations).toMatchObject(LogDeliveryConfigurations);
+    const CacheClusterId = ReplicationGroups[0]?.MemberClusters?.[0];
+    const { CacheClusters = [] } = await cache.send(new DescribeCacheClustersCommand({ CacheClusterId }));
+    expect(CacheClusters[0]).toMatchObject({ ...change, LogDeliveryConfigurations });
+  });
+
   it("give a mock integration no method, and a stage no settings that it was not given", async () => {
     const gateway = new APIGatewayClient(clientSettings(cloud));
     const { id: restApiId = "", rootResourceId: resourceId = "" } = await gateway.send(
@@ -363,6 +384,32 @@ describe("the corrections", () => {
     expect(LoggingConfiguration?.LogDestinationConfigs).toEqual(LogDestinationConfigs);
     await waf.send(new DeleteLoggingConfigurationCommand({ ResourceArn }));
     await expect(waf.send(new GetLoggingConfigurationCommand({ ResourceArn }))).rejects.toThrow("No logging");
+  });
+
+  it("give a call that is repeated the answer that it had, and another call its own", async () => {
+    const dynamodb = new DynamoDBClient(clientSettings(cloud));
+    const TableName = "locks";
+    await dynamodb.send(
+      new CreateTableCommand({
+        TableName,
+        BillingMode: "PAY_PER_REQUEST",
+        KeySchema: [{ AttributeName: "LockID", KeyType: "HASH" }],
+        AttributeDefinitions: [{ AttributeName: "LockID", AttributeType: "S" }],
+      }),
+    );
+    // By plain HTTP, because an SDK chooses the id of a call itself.
+    const lock = async (invocation: string) => {
+      const headers = { "x-amz-target": "DynamoDB_20120810.PutItem", "amz-sdk-invocation-id": invocation };
+      const Item = { LockID: { S: "state" } };
+      const body = JSON.stringify({ TableName, Item, ConditionExpression: "attribute_not_exists(LockID)" });
+      return (await fetch(cloud.endpoint, { method: "POST", headers, body })).status;
+    };
+    expect(await lock("first")).toBe(200);
+    expect(await lock("first")).toBe(200);
+    expect(await lock("second")).toBe(400);
+    // A refusal is not kept: what it was for may have changed.
+    await dynamodb.send(new DeleteItemCommand({ TableName, Key: { LockID: { S: "state" } } }));
+    expect(await lock("second")).toBe(200);
   });
 
   it("leave the rest of the simulator as it is", async () => {

@@ -116,8 +116,6 @@ describe("an environment that the documented HCL made", () => {
     await deployStacks(project, ["staging"]);
     expect(await whatExists()).toEqual(before);
     expect(await plannedChanges(project, "staging")).toEqual([
-      // The simulator does not write down maintenance window and log delivery of a group that is changed in place.
-      "update module.elasticache.aws_elasticache_replication_group.main",
       // AWS changes an engine's version in the maintenance window, and so does the simulator.
       "update module.rds.aws_db_instance.primary",
     ]);

@@ -2,8 +2,10 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { AmpClient, CreateWorkspaceCommand as CreatePrometheusWorkspaceCommand } from "@aws-sdk/client-amp";
 import {
   CreateWorkspaceCommand,
+  type CreateWorkspaceCommandInput,
   DeleteWorkspaceCommand,
   DescribeWorkspaceCommand,
   GrafanaClient,
@@ -61,24 +63,28 @@ describe("the cloud", () => {
   });
 });
 
+describe("moto", () => {
+  it("makes one Prometheus workspace for one client token", async () => {
+    const amp = new AmpClient(clientSettings(cloud, "amp"));
+    const made = async (clientToken: string) =>
+      (await amp.send(new CreatePrometheusWorkspaceCommand({ clientToken }))).workspaceId;
+    expect(await made("one")).toBe(await made("one"));
+    expect(await made("other")).not.toBe(await made("one"));
+  });
+});
+
 describe("the Grafana shim", () => {
-  const request = {
+  const request: CreateWorkspaceCommandInput = {
     accountAccessType: "CURRENT_ACCOUNT",
     permissionType: "CUSTOMER_MANAGED",
     authenticationProviders: ["AWS_SSO"],
     workspaceName: "urr",
     workspaceDataSources: ["PROMETHEUS", "CLOUDWATCH"],
-  } as const;
+  };
   const grafana = () => new GrafanaClient({ ...clientSettings(cloud, "grafana"), maxAttempts: 1 });
 
   it("keeps what it was given until it is deleted", async () => {
-    const { workspace } = await grafana().send(
-      new CreateWorkspaceCommand({
-        ...request,
-        authenticationProviders: ["AWS_SSO"],
-        workspaceDataSources: ["PROMETHEUS", "CLOUDWATCH"],
-      }),
-    );
+    const { workspace } = await grafana().send(new CreateWorkspaceCommand(request));
     const workspaceId = workspace?.id ?? "";
     expect((await grafana().send(new DescribeWorkspaceCommand({ workspaceId }))).workspace).toMatchObject({
       name: "urr",
@@ -89,6 +95,13 @@ describe("the Grafana shim", () => {
     await expect(grafana().send(new DescribeWorkspaceCommand({ workspaceId }))).rejects.toThrow(
       `Workspace ${workspaceId} not found`,
     );
+  });
+
+  it("makes one workspace for one client token", async () => {
+    const made = async (clientToken: string) =>
+      (await grafana().send(new CreateWorkspaceCommand({ ...request, clientToken }))).workspace?.id;
+    expect(await made("one")).toBe(await made("one"));
+    expect(await made("other")).not.toBe(await made("one"));
   });
 
   it.each([

@@ -34,8 +34,19 @@ class Workspaces:
     def __init__(self, region):
         self.region = region
         self.workspaces = {}
+        self.made_with = {}
 
     def CreateWorkspace(self, request):
+        """A clientToken that was seen before makes no second workspace: an SDK repeats a call with its token."""
+        token = request.get("clientToken")
+        if token not in self.made_with:
+            made = self.make_workspace(request)
+            if token is None:
+                return made
+            self.made_with[token] = made
+        return self.made_with[token]
+
+    def make_workspace(self, request):
         now = time.time()
         workspace_id = f"g-{secrets.token_hex(5)}"
         workspace = {

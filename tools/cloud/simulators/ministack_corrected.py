@@ -401,6 +401,25 @@ def replication_groups_take_minor_versions(original, params):
     return response
 
 
+@corrects(elasticache, "_modify_replication_group")
+def replication_groups_can_be_changed(original, params):
+    """AWS: ModifyReplicationGroup changes maintenance window, minor versions and log delivery, of the group and its members."""
+    response = original(params)
+    if response[0] != 200:
+        return response
+    group = elasticache._replication_groups[elasticache._p(params, "ReplicationGroupId")]
+    if window := elasticache._p(params, "PreferredMaintenanceWindow"):
+        group["PreferredMaintenanceWindow"] = window
+    if minor := elasticache._p(params, "AutoMinorVersionUpgrade"):
+        group["AutoMinorVersionUpgrade"] = minor.lower() == "true"
+    if any(name.startswith("LogDeliveryConfigurations.") for name in params):
+        group["LogDeliveryConfigurations"] = elasticache._extract_log_delivery_configs(params)
+    for member in group["MemberClusters"]:
+        for name in ("PreferredMaintenanceWindow", "LogDeliveryConfigurations"):
+            elasticache._clusters[member][name] = group[name]
+    return response
+
+
 @corrects(elasticache, "_rg_xml")
 def replication_groups_show_their_key(original, group):
     """AWS: DescribeReplicationGroups shows the key that encrypts the group at rest."""
@@ -505,14 +524,17 @@ def empty_header_blocks_are_left_out(original, parent, policy):
             parent.remove(block)
 
 
-# What was asked of this simulator, by service: read at CALLS_PATH, so that a run can tell which part served what.
+# Around every call.
 
 CALLS_PATH = "/_urr/calls"
+KEPT_ANSWERS = 256
 calls = collections.Counter()
+answers = collections.OrderedDict()
 serve = app.app
 
 
 async def counted(scope, receive, send):
+    """Counts the calls by service; they are read at CALLS_PATH, so that a run can tell which part served what."""
     if scope["type"] == "http":
         if scope["path"] == CALLS_PATH:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
@@ -521,7 +543,39 @@ async def counted(scope, receive, send):
         authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin1")
         if match := re.search(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/", authorization):
             calls[match[1]] += 1
-    await serve(scope, receive, send)
+    await answered_once(scope, receive, send)
+
+
+async def answered_once(scope, receive, send):
+    """Gives a repeated call the answer that it had.
+
+    On loopback an answer can be there before the client has seen the end of its own request, and Terraform's SDK for Go then drops
+    the connection now and then ("use of closed network connection") and repeats the call, with the same amz-sdk-invocation-id. The
+    call has been carried out by then: the state's lock would be refused to its own holder, and what was just created would exist
+    already. A round trip to AWS takes longer than that.
+    """
+    headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+    invocation = headers.get(b"amz-sdk-invocation-id")
+    if invocation is None or scope["method"] in ("GET", "HEAD"):
+        return await serve(scope, receive, send)
+    if invocation in answers:
+        print(f"answered again: {scope['method']} {scope['path']} {headers.get(b'x-amz-target', b'').decode('latin1')}", flush=True)
+        while (await receive()).get("more_body"):
+            pass
+        for message in answers[invocation]:
+            await send(message)
+        return None
+    answer = []
+
+    async def keep(message):
+        answer.append(message)
+        if answer[0]["status"] < 300 and not message.get("more_body") and message["type"] == "http.response.body":
+            answers[invocation] = answer
+            while len(answers) > KEPT_ANSWERS:
+                answers.popitem(last=False)
+        await send(message)
+
+    return await serve(scope, receive, keep)
 
 
 if __name__ == "__main__":

@@ -85,14 +85,13 @@ def simulate(name, port, region):
         end_group()
 
     threading.Thread(target=end_with_supervisor, daemon=True).start()
-    if name == "moto":
-        from moto.server import main
-
-        main(["-H", "127.0.0.1", "-p", port])
-    else:
-        file = {"ministack": "ministack_corrected.py", "grafana": "grafana_shim.py"}[name]
-        sys.argv = [file, port, region] if name == "grafana" else [file]
-        runpy.run_path(os.path.join(HERE, file), run_name="__main__")
+    file, *arguments = {
+        "ministack": ["ministack_corrected.py"],
+        "moto": ["moto_corrected.py", "-H", "127.0.0.1", "-p", port],
+        "grafana": ["grafana_shim.py", port, region],
+    }[name]
+    sys.argv = [file, *arguments]
+    runpy.run_path(os.path.join(HERE, file), run_name="__main__")
 
 
 if __name__ == "__main__":
