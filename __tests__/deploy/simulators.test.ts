@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { AmpClient, CreateWorkspaceCommand as CreatePrometheusWorkspaceCommand } from "@aws-sdk/client-amp";
@@ -32,6 +32,16 @@ describe("the cloud", () => {
   it("is found by a second start", async () => {
     const again = await Cloud.up(directory);
     expect(again.environment).toEqual(cloud.environment);
+  });
+
+  it("is started once by two starts at once, also after a start that was cut short", async () => {
+    const home = mkdtempSync(path.join(tmpdir(), "urr-cloud-"));
+    const gone = spawnSync("true").pid;
+    writeFileSync(path.join(home, "starting"), String(gone));
+    const [one, other] = await Promise.all([Cloud.up(home, { owner: process.pid }), Cloud.up(home)]);
+    expect(one?.environment).toEqual(other?.environment);
+    await one?.down();
+    rmSync(home, { recursive: true, force: true });
   });
 
   it("listens on 127.0.0.1 only", async () => {

@@ -58,10 +58,18 @@ export class Cloud {
     return (await cloud.health()).every(({ healthy }) => healthy) ? cloud : undefined;
   }
 
-  /** Finds the cloud of this folder, or starts one. */
-  static async up(directory: string, { owner, progress = () => {} }: UpOptions = {}): Promise<Cloud> {
-    const running = await Cloud.find(directory);
-    if (running) return running;
+  /** Finds the cloud of this folder, or starts one; of two starts at once, the second finds what the first has started. */
+  static async up(directory: string, options: UpOptions = {}): Promise<Cloud> {
+    mkdirSync(directory, { recursive: true });
+    const release = await claim(path.join(directory, "starting"));
+    try {
+      return (await Cloud.find(directory)) ?? (await Cloud.start(directory, options));
+    } finally {
+      release();
+    }
+  }
+
+  private static async start(directory: string, { owner, progress = () => {} }: UpOptions): Promise<Cloud> {
     await Cloud.stop(directory);
     const python = installSimulators(progress);
     mkdirSync(path.join(directory, "tmp"), { recursive: true });
@@ -227,6 +235,25 @@ function run(command: string, args: readonly string[]): void {
       `cannot install the simulators: ${command} ${args.join(" ")} failed. Python 3.11 or later with venv and a package index are needed.\n${error?.message ?? stderr}`,
     );
   }
+}
+
+/** Waits until no other live process holds this file, then holds it. Returns what gives it up. */
+async function claim(file: string): Promise<() => void> {
+  for (;;) {
+    try {
+      writeFileSync(file, String(process.pid), { flag: "wx" });
+      return () => rmSync(file, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const holder = existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
+    if (holder > 0 && !isAlive(holder)) rmSync(file, { force: true });
+    await sleep(100);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  return spawnSync("ps", ["-p", String(pid)]).status === 0;
 }
 
 /** Whether this process id is one of our supervisors and not somebody else's process that got its number. */

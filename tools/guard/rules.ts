@@ -5,6 +5,7 @@ export const GUARDED_TYPES: Readonly<Record<string, string>> = {
   aws_db_instance: "its data",
   aws_dynamodb_table: "its data",
   aws_ecr_repository: "its images",
+  aws_eip: "its address, which others may have let in by number: it does not come back",
   aws_eks_cluster: "everything that runs in it, and its endpoint",
   aws_grafana_workspace: "its URL, which people know, and what they made in it",
   aws_elasticache_replication_group: "its data: queues, locks and sessions",

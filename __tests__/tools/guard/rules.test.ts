@@ -20,6 +20,7 @@ const STATEFUL = [
   "aws_db_instance",
   "aws_dynamodb_table",
   "aws_ecr_repository",
+  "aws_eip",
   "aws_eks_cluster",
   "aws_elasticache_replication_group",
   "aws_grafana_workspace",
