@@ -64,6 +64,7 @@ import {
   CreateDBInstanceCommand,
   CreateDBInstanceReadReplicaCommand,
   DescribeDBInstancesCommand,
+  ModifyDBInstanceCommand,
   RDSClient,
 } from "@aws-sdk/client-rds";
 import {
@@ -277,6 +278,12 @@ describe("the corrections", () => {
     const replica = await describeOne("replica");
     expect(replica?.DeletionProtection).toBe(false);
     expect(replica?.EnabledCloudwatchLogsExports ?? []).toEqual([]);
+    const changes = { AutoMinorVersionUpgrade: false, EnableIAMDatabaseAuthentication: true };
+    await rds.send(new ModifyDBInstanceCommand({ DBInstanceIdentifier: "first", ...changes }));
+    // The one at once, the other in the maintenance window.
+    const changed = await describeOne("first");
+    expect(changed?.AutoMinorVersionUpgrade).toBe(false);
+    expect(changed?.IAMDatabaseAuthenticationEnabled).toBe(false);
     const Filters = [{ Name: "dbi-resource-id", Values: [first?.DbiResourceId ?? ""] }];
     const { DBInstances = [] } = await rds.send(new DescribeDBInstancesCommand({ Filters }));
     expect(DBInstances.map((found) => found.DBInstanceIdentifier)).toEqual(["first"]);
@@ -303,23 +310,27 @@ describe("the corrections", () => {
     expect(CacheClusters[0]?.AutoMinorVersionUpgrade).toBe(true);
   });
 
-  it("change window, minor versions and log delivery of a replication group in place", async () => {
+  it("change groups, window, minor versions and log delivery of a replication group in place", async () => {
     const cache = new ElastiCacheClient(clientSettings(cloud));
     const id = { ReplicationGroupId: "changed" };
     const settings = { ReplicationGroupDescription: "x", CacheNodeType: "cache.t4g.small", NumCacheClusters: 1 };
     await cache.send(new CreateReplicationGroupCommand({ ...id, ...settings }));
     const delivery = { LogType: "slow-log", LogFormat: "json", DestinationType: "cloudwatch-logs" } as const;
     const change = { PreferredMaintenanceWindow: "mon:18:00-mon:19:00", AutoMinorVersionUpgrade: false };
+    const SecurityGroupIds = ["sg-1"];
     const DestinationDetails = { CloudWatchLogsDetails: { LogGroup: "/corrected" } };
     const LogDeliveryConfigurations = [{ ...delivery, DestinationDetails }];
-    await cache.send(new ModifyReplicationGroupCommand({ ...id, ...change, LogDeliveryConfigurations }));
+    await cache.send(
+      new ModifyReplicationGroupCommand({ ...id, ...change, SecurityGroupIds, LogDeliveryConfigurations }),
+    );
     // What is not named stays.
     await cache.send(new ModifyReplicationGroupCommand({ ...id, SnapshotRetentionLimit: 1 }));
     const { ReplicationGroups = [] } = await cache.send(new DescribeReplicationGroupsCommand(id));
     expect(ReplicationGroups[0]?.LogDeliveryConfigurations).toMatchObject(LogDeliveryConfigurations);
     const CacheClusterId = ReplicationGroups[0]?.MemberClusters?.[0];
     const { CacheClusters = [] } = await cache.send(new DescribeCacheClustersCommand({ CacheClusterId }));
-    expect(CacheClusters[0]).toMatchObject({ ...change, LogDeliveryConfigurations });
+    const SecurityGroups = [{ SecurityGroupId: "sg-1" }];
+    expect(CacheClusters[0]).toMatchObject({ ...change, SecurityGroups, LogDeliveryConfigurations });
   });
 
   it("give a mock integration no method, and a stage no settings that it was not given", async () => {

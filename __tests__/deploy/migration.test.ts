@@ -116,7 +116,7 @@ describe("an environment that the documented HCL made", () => {
     await deployStacks(project, ["staging"]);
     expect(await whatExists()).toEqual(before);
     expect(await plannedChanges(project, "staging")).toEqual([
-      // AWS changes an engine's version in the maintenance window, and so does the simulator.
+      // AWS turns IAM authentication on in the maintenance window, and so does the simulator.
       "update module.rds.aws_db_instance.primary",
     ]);
   });

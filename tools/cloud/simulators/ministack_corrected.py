@@ -354,6 +354,17 @@ def replicas_have_settings_of_their_own(original, params):
     ) if replica is not None and response[0] == 200 else response
 
 
+@corrects(rds, "_modify_db_instance")
+def minor_versions_are_changed_at_once(original, params):
+    """AWS: AutoMinorVersionUpgrade changes with the call, whatever ApplyImmediately says."""
+    response = original(params)
+    instance = rds._instances.get(rds._p(params, "DBInstanceIdentifier"))
+    if response[0] != 200 or instance is None or not (minor := rds._p(params, "AutoMinorVersionUpgrade")):
+        return response
+    instance["AutoMinorVersionUpgrade"] = minor == "true"
+    return rds._single_instance_response("ModifyDBInstanceResponse", "ModifyDBInstanceResult", instance)
+
+
 def keep_insights_key(instance, params):
     """AWS: Performance Insights keeps the key it encrypts with."""
     instance["PerformanceInsightsKMSKeyId"] = rds._p(params, "PerformanceInsightsKMSKeyId") or ""
@@ -403,11 +414,13 @@ def replication_groups_take_minor_versions(original, params):
 
 @corrects(elasticache, "_modify_replication_group")
 def replication_groups_can_be_changed(original, params):
-    """AWS: ModifyReplicationGroup changes maintenance window, minor versions and log delivery, of the group and its members."""
+    """AWS: ModifyReplicationGroup changes security groups, maintenance window, minor versions and log delivery, also of members."""
     response = original(params)
     if response[0] != 200:
         return response
     group = elasticache._replication_groups[elasticache._p(params, "ReplicationGroupId")]
+    if groups := elasticache._extract_configs(params, "SecurityGroupIds", ("SecurityGroupId", "member")):
+        group["SecurityGroups"] = [{"SecurityGroupId": found, "Status": "active"} for found in groups]
     if window := elasticache._p(params, "PreferredMaintenanceWindow"):
         group["PreferredMaintenanceWindow"] = window
     if minor := elasticache._p(params, "AutoMinorVersionUpgrade"):
@@ -415,7 +428,7 @@ def replication_groups_can_be_changed(original, params):
     if any(name.startswith("LogDeliveryConfigurations.") for name in params):
         group["LogDeliveryConfigurations"] = elasticache._extract_log_delivery_configs(params)
     for member in group["MemberClusters"]:
-        for name in ("PreferredMaintenanceWindow", "LogDeliveryConfigurations"):
+        for name in ("SecurityGroups", "PreferredMaintenanceWindow", "LogDeliveryConfigurations"):
             elasticache._clusters[member][name] = group[name]
     return response
 
