@@ -1,19 +1,32 @@
 import { LambdaFunction } from "@cdktf/provider-aws/lib/lambda-function";
+import type { AwsProvider } from "@cdktf/provider-aws/lib/provider";
 import { dependable, Lazy } from "cdktf";
 import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
+import type { Role } from "../../lib/iam";
+import type { EncryptionKey } from "../../lib/kms";
+import type { LambdaBundle } from "../../lib/lambda-bundle";
 import { bundleAsset } from "../../lib/lambda-function";
 import { VERSIONS } from "../../lib/life-cycle";
 import { createLogGroup } from "../../lib/log-group";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
-import type { CloudfrontProps } from "./index";
 
-/** What the queue check needs of the distribution's properties. */
-export type EdgeFunctionProps = Pick<
-  CloudfrontProps,
-  "prefix" | "edgeBundle" | "edgeRole" | "usEast1" | "key" | "usEast1Key"
->;
+/** Properties of {@link EdgeFunction}. */
+export interface EdgeFunctionProps {
+  /** Start of every name, such as `urr-prod`. */
+  readonly prefix: string;
+  /** Deployment package of the queue check, at most 1 MB. */
+  readonly edgeBundle: LambdaBundle;
+  /** Role of the queue check; what it may read is granted to it before. */
+  readonly edgeRole: Role;
+  /** Provider of us-east-1, where the edge function, CloudFront's metrics and its log delivery live. */
+  readonly usEast1: AwsProvider;
+  /** Encrypts what the edge function logs in the home Region, where most visitors are. */
+  readonly key: EncryptionKey;
+  /** Key of us-east-1 for what the edge function logs there. @default encryption with a key of CloudWatch Logs */
+  readonly usEast1Key?: EncryptionKey;
+}
 
 /** Source: Infra analysis §2-7 "Lambda@Edge". */
 const TIMEOUT_SECONDS = 5;

@@ -9,25 +9,19 @@ import { CloudfrontResponseHeadersPolicy } from "@cdktf/provider-aws/lib/cloudfr
 import { CloudwatchLogDelivery } from "@cdktf/provider-aws/lib/cloudwatch-log-delivery";
 import { CloudwatchLogDeliveryDestination } from "@cdktf/provider-aws/lib/cloudwatch-log-delivery-destination";
 import { CloudwatchLogDeliverySource } from "@cdktf/provider-aws/lib/cloudwatch-log-delivery-source";
-import type { AwsProvider } from "@cdktf/provider-aws/lib/provider";
 import type { Construct } from "constructs";
 import { AlarmSet } from "../../lib/alarms";
 import { CORS_ORIGINS_RULE } from "../../lib/cors";
-import type { Role } from "../../lib/iam";
-import type { EncryptionKey } from "../../lib/kms";
-import type { LambdaBundle } from "../../lib/lambda-bundle";
 import { physicalName } from "../../lib/naming";
 import { enforce, type Rule } from "../../lib/rules";
 import { Module } from "../../lib/terraform-modules";
 import { literal } from "../../lib/terraform-text";
 import type { LogsBucket } from "../s3";
 import { ALL_VIEWER, ALL_VIEWER_EXCEPT_HOST, CACHING_DISABLED, CACHING_OPTIMIZED, createCachePolicies } from "./cache";
-import { EdgeFunction } from "./edge-function";
+import { EdgeFunction, type EdgeFunctionProps } from "./edge-function";
 
 /** Properties of {@link Cloudfront}. */
-export interface CloudfrontProps {
-  /** Start of every name, such as `urr-prod`. */
-  readonly prefix: string;
+export interface CloudfrontProps extends EdgeFunctionProps {
   /** Domain of the site, such as `urr.guru`; `www.` leads here, too, unless `includeWww` says otherwise. */
   readonly domainName: string;
   /** @default true */
@@ -41,10 +35,6 @@ export interface CloudfrontProps {
   readonly originHeader: { readonly name: string; readonly value: string };
   readonly frontendBucketRegionalDomainName: string;
   readonly vwrApi: { readonly invokeDomainName: string; readonly stageName: string };
-  /** Deployment package of the queue check, at most 1 MB. */
-  readonly edgeBundle: LambdaBundle;
-  /** Role of the queue check; what it may read is granted to it before. */
-  readonly edgeRole: Role;
   /** Code of the two path-rewriting functions, by name. */
   readonly functions: Readonly<Record<"vwr-api-rewrite" | "vwr-page-rewrite", { readonly code: string }>>;
   /** @default "PriceClass_200" (Infra analysis §2-7) */
@@ -53,12 +43,6 @@ export interface CloudfrontProps {
   readonly corsAllowedOrigins: readonly string[];
   /** Where access logs go. @default none */
   readonly logsBucket?: LogsBucket;
-  /** Provider of us-east-1, where the edge function, CloudFront's metrics and its log delivery live. */
-  readonly usEast1: AwsProvider;
-  /** Encrypts what the edge function logs in the home Region, where most visitors are. */
-  readonly key: EncryptionKey;
-  /** Key of us-east-1 for what the edge function logs there. @default encryption with a key of CloudWatch Logs */
-  readonly usEast1Key?: EncryptionKey;
 }
 
 type Behavior = Pick<
