@@ -79,6 +79,7 @@ const LAMBDA_OPTIONS = {
   target: "node22",
   format: "cjs",
   mainFields: ["module", "main"],
+  alias: { "@aws-sdk/credential-provider-node": "./lambdas/shared/environment-credentials.ts" },
   legalComments: "none",
   charset: "utf8",
   sourcemap: "external",

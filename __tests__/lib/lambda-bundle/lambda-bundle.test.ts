@@ -114,6 +114,16 @@ describe("packages", () => {
     expect(code("ticket-worker")).not.toContain("DynamoDB_20120810");
   });
 
+  it("find credentials in the environment, where Lambda puts them, and carry no other way to find some", () => {
+    for (const { name, zip } of [...Object.values(bundleLambdas()), bundleEdge(CONFIG)]) {
+      const code = Buffer.from(unzipSync(zip)["index.js"] ?? []).toString();
+      const found = ["AWS_SESSION_TOKEN", "AssumeRole", "GetRoleCredentials", "aws_access_key_id"].filter((text) =>
+        code.includes(text),
+      );
+      expect(found, name).toEqual(["AWS_SESSION_TOKEN"]);
+    }
+  });
+
   it("load and export a handler", async () => {
     const load = createRequire(import.meta.url);
     const environment = {
