@@ -99,6 +99,12 @@ function scheduled(options: { cycles?: number; batchSize?: number } = {}) {
 }
 
 describe("schedule", () => {
+  it("fails to start with cycles of another length than a tick: the tables number ticks by it", () => {
+    const { client, countersTable, positionsTable } = tables;
+    const options = { client, countersTable, positionsTable, batchSize: 2, telemetry: silentTelemetry };
+    expect(() => createHandler({ ...options, cycleSeconds: 5 })).toThrow("CYCLE_SECONDS: given 5; allowed is 10");
+  });
+
   it("lets in six batches a minute, ten seconds apart", async () => {
     await queueOf(20);
     clock.pass(10_000);

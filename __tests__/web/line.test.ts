@@ -141,6 +141,21 @@ describe("a place in line", () => {
     expect(browser.last).toMatchObject({ kind: "waiting", progress: 0.5 });
   });
 
+  it("keeps its number when a part of the server answers that the lots are yet to be drawn", async () => {
+    const early = { position: null, ahead: null, opensIn: 0, estimatedWait: null, nextPoll: 10 };
+    browser.answers = [ok({ ...early, ticket: "early" }), ok(), ok({ ...early, ticket: "fresh" }), ok({ ahead: 1341 })];
+    browser.line().start();
+    await settle();
+    expect(browser.last).toMatchObject({ kind: "early", opensIn: 0 });
+    await browser.tick();
+    expect(browser.last).toMatchObject({ kind: "waiting", place: { position: 2341 }, progress: 0 });
+    await browser.tick();
+    expect(browser.last).toMatchObject({ kind: "waiting", place: { position: 2341, ahead: 1841 }, progress: 0 });
+    expect(await browser.tick()).toBe(5_000);
+    expect(browser.asked.at(-1)?.ticket).toBe("fresh");
+    expect(browser.last).toMatchObject({ kind: "waiting", place: { ahead: 1341 } });
+  });
+
   it("is polled when the server says, spread by 15 % to either side", async () => {
     const delays: number[] = [];
     for (const random of [0, 0.5, 0.999]) {

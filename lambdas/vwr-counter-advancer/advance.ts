@@ -35,7 +35,8 @@ export function advanceTarget(queue: Queue, quota: number): number {
   const nobodysEarly = placesOf(early?.reclaimed ?? [], stripes);
   const held = (position: number): boolean => {
     if (early !== undefined && position <= before) {
-      return !nobodysEarly.has(earlyPlaceOf(early.draw, position));
+      // Which place a position belongs to takes six hashes: not asked where nobody has left.
+      return nobodysEarly.size === 0 || !nobodysEarly.has(earlyPlaceOf(early.draw, position));
     }
     const place = position - before;
     const stripe = stripeOf(place, stripes);

@@ -39,6 +39,8 @@ export interface AdvancerOptions {
   readonly batchSize: number;
   /** Cycles per invocation. @default 6 */
   readonly cycles?: number;
+  /** Seconds from one cycle to the next. Only as long as a tick is allowed. @default 10 */
+  readonly cycleSeconds?: number;
   readonly telemetry: Telemetry;
   /** Asked once per tick in which an event is open. @default always healthy */
   readonly bookingHealth?: () => Promise<BookingHealth>;
@@ -78,6 +80,12 @@ const SAFETY_MS = 2_500;
  */
 export function createHandler(options: AdvancerOptions) {
   const cycles = options.cycles ?? 6;
+  const cycleSeconds = options.cycleSeconds ?? TICK_SECONDS;
+  if (cycleSeconds !== TICK_SECONDS) {
+    throw new Error(
+      `CYCLE_SECONDS: given ${cycleSeconds}; allowed is ${TICK_SECONDS}, by which the tables number ticks and the API tells rates: change TICK_SECONDS with it`,
+    );
+  }
   const nowMs = options.nowMs ?? Date.now;
   const monotonic = options.monotonic ?? (() => performance.now());
   const sleep = options.sleep ?? ((ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)));

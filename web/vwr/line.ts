@@ -213,7 +213,8 @@ export class WaitingLine {
     }
   }
 
-  private accept(place: Place): void {
+  private accept(answer: Place): void {
+    const place = this.withNumber(answer);
     this.failures = 0;
     this.place = place;
     const { requestId, ticket } = place;
@@ -234,6 +235,13 @@ export class WaitingLine {
     this.publish(undefined);
     // Half of the spread before, half after: the server's figure is what it can bear on average.
     this.schedule(place.nextPoll * (0.85 + this.random() * 0.3));
+  }
+
+  /** A number once told stays: part of the server may not have heard of the draw yet, for a second or so. */
+  private withNumber(answer: Place): Place {
+    const known = this.place;
+    const forgotten = known !== undefined && isNumbered(known) && !isNumbered(answer);
+    return forgotten && known.requestId === answer.requestId ? { ...known, ticket: answer.ticket } : answer;
   }
 
   /** Turned away or not reached: the place stays, the next attempt comes later and at no time that others share. */
