@@ -121,6 +121,18 @@ describe("assign", () => {
     expect(leaseSizes()).toEqual(["4", "4", "4"]);
   });
 
+  it("takes no more at once for an environment that serves one call after the other, however fast", async () => {
+    await open({ stripes: 1, lease: 4 });
+    const one = environment();
+    tables.forget();
+    for (let visitor = 1; visitor <= 9; visitor += 1) {
+      await one.assign(event, { requestId: requestIdOf(visitor) });
+      await takenElsewhere(10);
+      clock.pass(5);
+    }
+    expect(leaseSizes()).toEqual(["4", "4", "4"]);
+  });
+
   it("takes more at once where calls come faster than one environment serves one after the other", async () => {
     await open({ stripes: 1, lease: 4 });
     const one = environment();

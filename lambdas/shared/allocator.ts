@@ -47,6 +47,8 @@ interface Lease {
   readonly takenAt: number;
   /** How many it had at first. */
   readonly size: number;
+  /** Whether several calls waited for it: never where an environment has one call at a time. */
+  readonly shared: boolean;
 }
 
 /** A call that needs a place. */
@@ -102,10 +104,7 @@ interface LineState {
 /** A lease older than this is not handed out any more: its places would let a newcomer in front of earlier arrivals. */
 const LEASE_MAX_AGE_MS = 750;
 const ATTEMPTS = 3;
-/**
- * A lease used up sooner than this was too small: twice as many next time. Only an environment with several calls at a time
- * is as fast; one call after another takes longer for four places.
- */
+/** A lease for several calls that is used up sooner than this was too small: twice as many next time. */
 const SHORT_LEASE_MS = 40;
 /**
  * Leases are there to keep items below DynamoDB's limit of 1,000 writes/s. A stripe that hands out fewer places per second than
@@ -165,7 +164,12 @@ export class Allocator {
 
   /** Takes back a place that its visitor turned out not to need. */
   giveBack(line: Line, place: number): void {
-    this.stateOf(line).leases.unshift({ ...singlePlace(line, place), takenAt: this.monotonic(), size: 1 });
+    this.stateOf(line).leases.unshift({
+      ...singlePlace(line, place),
+      takenAt: this.monotonic(),
+      size: 1,
+      shared: false,
+    });
   }
 
   /** Whether places wait to be written down as reclaimed. Cheap: asked on every request. */
@@ -226,8 +230,9 @@ export class Allocator {
       state.coming = state.coming.filter((other) => other !== coming);
     };
     this.lease(line, state, stripe, size).then(
-      (lease) => {
+      (places) => {
         arrived();
+        const lease = { ...places, shared: coming.calls.length > 1 };
         state.leases.push(lease);
         for (const { resolve } of coming.calls) {
           resolve(this.takeFrom(state, lease));
@@ -246,14 +251,14 @@ export class Allocator {
     const position = positionOf(lease.stripe, lease.next, lease.stripes);
     lease.next += 1;
     if (lease.next >= lease.end) {
-      const short = lease.size > 1 && this.monotonic() - lease.takenAt < SHORT_LEASE_MS;
+      const short = lease.shared && this.monotonic() - lease.takenAt < SHORT_LEASE_MS;
       state.leastSize = short ? Math.min(MAX_SHARED, lease.size * 2) : 1;
       state.leases = state.leases.filter((other) => other !== lease);
     }
     return position;
   }
 
-  private async lease(line: Line, state: LineState, firstStripe: number, size: number): Promise<Lease> {
+  private async lease(line: Line, state: LineState, firstStripe: number, size: number): Promise<Omit<Lease, "shared">> {
     const { early, eventId, generation, stripes } = line;
     for (let attempt = 1, stripe = firstStripe; ; attempt += 1, stripe = this.leastUsed(state, line)) {
       const known = knownStripe(state, stripe);
