@@ -6,7 +6,7 @@ import { CreateTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { Allocator } from "../../lambdas/shared/allocator";
 import { eventStatus, openEvent } from "../../lambdas/shared/control";
 import { ControlCache } from "../../lambdas/shared/controls";
-import { lineAt } from "../../lambdas/shared/draw";
+import { earlyPlaceOf, lineAt } from "../../lambdas/shared/draw";
 import { KeyRing, signingKey } from "../../lambdas/shared/secrets";
 import { silentTelemetry } from "../../lambdas/shared/telemetry";
 import { createHandler } from "../../lambdas/vwr-api/handler";
@@ -47,12 +47,17 @@ const CONCURRENCY = 200;
 /** Turns in which the designs are measured. */
 const SLICES = 10;
 /** Calls of each design before anything is measured: V8 compiles what it meets often. */
-const WARM_UP = 1_000;
+const WARM_UP = 2_000;
 const TICKETED_CHECKS = 200_000;
 const BASELINE_CHECKS = 6_000;
 const BATCH = 500;
+/** Ten times the documented rate, in one tick. */
+const DRAWN_POSITIONS = 5_000;
+const ADVANCER_MEMORY_MIB = 128;
+/** Source: Lambda Developer Guide, "Configure Lambda function memory". */
+const MEMORY_OF_ONE_CPU_MIB = 1_769;
 /** Most visitors of a simulated pace. */
-const PACE_VISITORS = 6_000;
+const PACE_VISITORS = 15_000;
 
 export async function bench(visitors: number, log: (line: string) => void): Promise<BenchResult> {
   const database = fork(fileURLToPath(new URL("./database.ts", import.meta.url)));
@@ -64,11 +69,17 @@ export async function bench(visitors: number, log: (line: string) => void): Prom
     endpoint: `http://127.0.0.1:${port}`,
     region: "ap-northeast-2",
     credentials: { accessKeyId: "bench", secretAccessKey: "bench" },
+    // As the functions' own clients have it.
+    cacheMiddleware: true,
     requestHandler: { httpAgent: { keepAlive: true, maxSockets: CONCURRENCY } },
   });
   try {
     await createTables(client);
-    await sideBySide(WARM_UP, { baseline: baselineAssigning(client), ours: await assigning(client, CONCURRENCY) });
+    await sideBySide(WARM_UP, {
+      baseline: baselineAssigning(client),
+      ours: await assigning(client, 1),
+      spread: await assigning(client, CONCURRENCY),
+    });
     const allocation = await sideBySide(visitors, {
       baseline: baselineAllocation(client),
       ours: await allocating(client, 1),
@@ -344,6 +355,7 @@ function report(
     ["", "plain", "this", "ratio", "target", "one call per environment"],
     ...wireRows("allocation alone", allocation, [">= 5x", "<= 200", "<= 4,500"]),
     ...wireRows("assign as shipped", assign, [">= 2x", "<= 350", "<= 20,000"]),
+    readsRow("assign", assign, visitors),
     ["check, per second", whole(check.baseline.perSecond), whole(check.ours.perSecond), times(ratio(check)), ">= 50x"],
     ["  reads per check", perCall(check.baseline.reads, BASELINE_CHECKS), perCall(check.ours.reads, TICKETED_CHECKS)],
   ];
@@ -394,6 +406,11 @@ function report(
     log,
   );
   log(`Let in per tick at a rate of ${BATCH}: ${drained.perTick.join(", ")}`);
+  const cpuMs = drawnPlacesCpuMs();
+  const atItsMemory = (cpuMs * MEMORY_OF_ONE_CPU_MIB) / ADVANCER_MEMORY_MIB;
+  log(
+    `Places behind ${DRAWN_POSITIONS} drawn positions: ${whole(cpuMs)} ms of CPU, ${whole(atItsMemory)} ms of the advancer's ten seconds at ${ADVANCER_MEMORY_MIB} MB`,
+  );
   const round = (value: number) => Number(value.toFixed(3));
   return {
     assignRatio: round(ratio(assign)),
@@ -407,6 +424,20 @@ function report(
   };
 }
 
+/** What the advancer computes in a tick that lets in so many of those who came early, if any of them has left. */
+function drawnPlacesCpuMs(): number {
+  const draw = { seed: "5eed".repeat(8), counts: new Array<number>(OPENING_15K.stripes).fill(DRAWN_POSITIONS) };
+  const runs = Array.from({ length: 5 }, () => {
+    const before = process.cpuUsage();
+    for (let position = 1; position <= DRAWN_POSITIONS; position += 1) {
+      earlyPlaceOf(draw, position);
+    }
+    const { system, user } = process.cpuUsage(before);
+    return (system + user) / 1000;
+  });
+  return Math.min(...runs);
+}
+
 function wireRows(name: string, { baseline, ours, spread }: Triple, targets: readonly string[]): string[][] {
   const [speed, p99, units] = targets as [string, string, string];
   const faster = times(ours.perSecond / baseline.perSecond);
@@ -417,6 +448,12 @@ function wireRows(name: string, { baseline, ours, spread }: Triple, targets: rea
     ["  p99, ms", whole(baseline.p99Ms), whole(ours.p99Ms), "", p99, whole(spread.p99Ms)],
     ["  write units", whole(baseline.writeUnits), whole(ours.writeUnits), share, units, whole(spread.writeUnits)],
   ];
+}
+
+/** An environment reads the event's own item once a second: the slower the run, the more of its calls do. */
+function readsRow(name: string, { baseline, ours, spread }: Triple, calls: number): string[] {
+  const reads = [baseline, ours, spread].map((one) => (one.reads / calls).toFixed(2));
+  return [`  reads per ${name}`, reads[0] ?? "", reads[1] ?? "", "", "", reads[2] ?? ""];
 }
 
 function print(table: readonly string[][], log: (line: string) => void): void {
