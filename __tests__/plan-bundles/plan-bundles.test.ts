@@ -71,7 +71,7 @@ const environment = (): NodeJS.ProcessEnv => ({
 
 /** The step of a workflow, as the workflow calls it. */
 const step = (...parameters: string[]) =>
-  spawnSync(process.execPath, ["tools/plan-comments/run.mjs", "comment", ...parameters], {
+  spawnSync(process.execPath, ["tools/plan-comments/run.cjs", "comment", ...parameters], {
     cwd: ROOT,
     encoding: "utf8",
     env: environment(),

@@ -56,7 +56,7 @@ try {
   const commands = {
     node: ["-e", "0"],
     parse: ["-e", `JSON.parse(require("node:fs").readFileSync(${JSON.stringify(file)}, "utf8"))`],
-    render: ["tools/plan-comments/run.mjs", "render", "--stack", "prod", file],
+    render: ["tools/plan-comments/run.cjs", "render", "--stack", "prod", file],
   };
   // Bundles the command, which happens once per change of its sources.
   const { output } = measured(commands.render);

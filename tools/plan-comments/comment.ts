@@ -18,7 +18,7 @@ import { readDependencies } from "./files";
 import { isObject, parsePlan } from "./render/plan";
 import { readZip } from "./zip";
 
-const USAGE = `Usage: node tools/plan-comments/run.mjs comment STEP [options], in a workflow
+const USAGE = `Usage: node tools/plan-comments/run.cjs comment STEP [options], in a workflow
 
   post     --pull N --stack NAME --head SHA --rendered FILE [--if-changed]
                                                               what plan:render --json wrote, as comments and label

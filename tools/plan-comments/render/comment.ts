@@ -11,7 +11,7 @@ import {
   type Remembered,
   remember,
 } from "./compare";
-import type { SynthStack } from "./configuration";
+import { callOf, type SynthStack } from "./configuration";
 import { type CostView, costOf } from "./cost";
 import type { DiffLine } from "./diff";
 import { bundleChangesOf } from "./lambdas";
@@ -428,8 +428,11 @@ function modulesOf(items: readonly Item[]): readonly (readonly [string, readonly
 }
 
 /** The address inside its module: the heading says the rest. */
-const local = (item: Item): string =>
-  item.module === "" ? item.address : item.address.replace(/^module\.[\w-]+\./, "");
+function local({ address }: Item): string {
+  const call = callOf(address);
+  const inner = call === undefined ? "" : address.slice(`module.${call}`.length);
+  return inner.startsWith(".") ? inner.slice(1) : address;
+}
 
 function moduleSections(report: Report): readonly Section[] {
   return modulesOf(report.items).map(([name, items]) => ({

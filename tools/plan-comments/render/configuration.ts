@@ -91,12 +91,12 @@ export class Configuration {
 
   /** The configuration of an instance: its address without the keys of `count` and `for_each`. */
   find(address: string): ConfiguredResource | undefined {
-    return this.resources.get(withoutKeys(address));
+    return this.resources.size === 0 ? undefined : this.resources.get(withoutKeys(address));
   }
 
   /** The documented name of the module an address is in (`vpc-endpoints`), or "" for the root. */
   moduleOf(address: string): string {
-    const call = /^module\.([\w-]+)/.exec(address)?.[1];
+    const call = callOf(address);
     if (call === undefined) return "";
     return own(this.moduleNames, call) ?? call.replaceAll("_", "-");
   }
@@ -138,7 +138,16 @@ export class Configuration {
   }
 }
 
-export const withoutKeys = (address: string): string => address.replace(/\[(?:"(?:[^"\\]|\\.)*"|\d+)\]/g, "");
+/** Name of the outermost module call of an address, without its key. */
+export function callOf(address: string): string | undefined {
+  if (!address.startsWith("module.")) return undefined;
+  const start = "module.".length;
+  const [dot, key] = [address.indexOf(".", start), address.indexOf("[", start)];
+  return address.slice(start, key >= 0 && (key < dot || dot < 0) ? key : dot < 0 ? undefined : dot);
+}
+
+export const withoutKeys = (address: string): string =>
+  address.includes("[") ? address.replace(/\[(?:"(?:[^"\\]|\\.)*"|\d+)\]/g, "") : address;
 
 function firstReference(expression: Json | undefined): string | undefined {
   if (!isObject(expression)) return undefined;

@@ -55,8 +55,7 @@ export function diffAttributes(
   const left = isShownObject(before) ? before : {};
   const right = isShownObject(after) ? after : {};
   const marks = isObject(unknown) ? unknown : {};
-  const keys = [...new Set([...Object.keys(left), ...Object.keys(right), ...Object.keys(marks)])].sort();
-  for (const key of keys) {
+  for (const key of keysOf(left, right, marks)) {
     const base = own(REPEATING, key);
     if (base !== undefined && repeats(left, right, marks, key, base)) {
       if (!equal(left[key] ?? null, right[key] ?? null)) sink.noise.push(`${key} repeats ${base}`);
@@ -67,6 +66,13 @@ export function diffAttributes(
     if (sink.lines.length > count) changed.push(key);
   }
   return { lines: sink.lines, changed, unknown: sink.unknown, noise: sink.noise };
+}
+
+/** Keys of any of the objects, in the order in which a reader looks for them. */
+function keysOf(...objects: readonly { readonly [key: string]: unknown }[]): readonly string[] {
+  const keys = new Set<string>();
+  for (const object of objects) for (const key in object) keys.add(key);
+  return [...keys].sort();
 }
 
 /** One value beside another, such as an output. */
@@ -166,7 +172,7 @@ function walkObject(
   sink: Sink,
 ): void {
   const marks = isObject(unknown) ? unknown : {};
-  for (const key of [...new Set([...Object.keys(before), ...Object.keys(after), ...Object.keys(marks)])].sort()) {
+  for (const key of keysOf(before, after, marks)) {
     walk(`${path}${member(key)}`, own(before, key) ?? null, own(after, key) ?? null, own(marks, key), sink);
   }
 }
@@ -274,7 +280,8 @@ function pushLines(path: string, before: string, after: string, sink: Sink): voi
 }
 
 function push(sink: Sink, sign: Sign, path: string, text: string): void {
-  const forces = sink.forced.has(bare(path)) || sink.forced.has(bare(path).split(".")[0] ?? "");
+  const forces =
+    sink.forced.size > 0 && (sink.forced.has(bare(path)) || sink.forced.has(bare(path).split(".")[0] ?? ""));
   sink.lines.push({ sign, text: `${visible(path)}: ${text}${forces ? "  # forces replacement" : ""}` });
 }
 
@@ -318,7 +325,8 @@ export function isNothing(value: Shown | undefined): boolean {
 
 const isDefault = (value: Shown): boolean => value === false || value === 0 || isNothing(value);
 
-function hasUnknown(marks: Json | undefined): boolean {
+/** Whether anything in a value is known only after apply. */
+export function hasUnknown(marks: Json | undefined): boolean {
   if (marks === true) return true;
   if (isList(marks)) return marks.some(hasUnknown);
   return isObject(marks) && Object.values(marks).some(hasUnknown);

@@ -53,9 +53,9 @@ export function fitted(
 ): readonly string[] {
   const whole = packed(sections, 0, budget, frame, 1);
   if (whole.length === 1) return bodies(whole, frame, false);
-  const detailed = packed(sections, 1, budget, frame, MOST_DETAILED_PARTS);
-  if (detailed.length === 1) return bodies(detailed, frame, true);
   const brief = packed(sections, 2, budget, frame);
+  const detailed = brief.length > MOST_DETAILED_PARTS ? brief : packed(sections, 1, budget, frame, MOST_DETAILED_PARTS);
+  if (detailed.length === 1) return bodies(detailed, frame, true);
   const best = brief.length > 1 && detailed.length <= MOST_DETAILED_PARTS ? detailed : brief;
   if (best.length <= mostParts) return bodies(best, frame, true);
   const kept = best.slice(0, mostParts);

@@ -79,13 +79,5 @@ export const grouped = (count: number): string => String(count).replace(/\B(?=(?
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${grouped(count)} ${count === 1 ? one : many}`;
 
-/** The larger of the two sizes GitHub could count: the text in UTF-8, and as JSON in the request. */
-export function bodyBytes(text: string): number {
-  let escaped = 2;
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    if (unit === 34 || unit === 92 || unit === 10) escaped++;
-    else if (unit < 32) escaped += 5;
-  }
-  return Buffer.byteLength(text) + escaped;
-}
+/** The larger of the two sizes GitHub could count: not that of the text, but of the JSON that carries it. */
+export const bodyBytes = (text: string): number => Buffer.byteLength(JSON.stringify(text));

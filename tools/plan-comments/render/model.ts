@@ -1,6 +1,17 @@
 import { Configuration, type ConfiguredResource, resourcesOf, type SynthStack, withoutKeys } from "./configuration";
-import { type AttributeDiff, diffAttributes, diffValue, equal, REPEATING } from "./diff";
-import { type Change, isList, isObject, type Json, type JsonObject, own, type Plan, type ResourceChange } from "./plan";
+import { type AttributeDiff, diffAttributes, diffValue, hasUnknown, REPEATING } from "./diff";
+import {
+  bare,
+  type Change,
+  isList,
+  isObject,
+  type Json,
+  type JsonObject,
+  own,
+  type Plan,
+  type ResourceChange,
+  sameJson,
+} from "./plan";
 import { isShownObject, type Marks, marksOf, type Redactor, type Shown } from "./redact";
 
 /** What happens to a resource, in the order in which a reviewer wants to read it. */
@@ -23,9 +34,7 @@ export interface Item {
   readonly previousAddress?: string;
   readonly importId?: string;
   readonly deposed?: string;
-  readonly before: Shown;
-  readonly after: Shown;
-  /** One attribute alone. */
+  /** One attribute alone, redacted. */
   shown(side: "before" | "after", name: string): Shown;
   readonly unknown: Json;
   readonly diff: AttributeDiff;
@@ -84,22 +93,24 @@ const REASONS: Readonly<Record<string, string>> = {
   read_because_check_nested: "is read again for a check",
 };
 
-const KIND_OF: Readonly<Record<string, Kind>> = {
-  "no-op": "no-op",
-  create: "create",
-  read: "read",
-  update: "update",
-  delete: "delete",
-  forget: "forget",
-  "delete,create": "replace",
-  "create,delete": "replace",
-  "create,forget": "replace",
-  "forget,create": "replace",
-};
+const KIND_OF: ReadonlyMap<string, Kind> = new Map([
+  ["no-op", "no-op"],
+  ["create", "create"],
+  ["read", "read"],
+  ["update", "update"],
+  ["delete", "delete"],
+  ["forget", "forget"],
+  ["delete,create", "replace"],
+  ["create,delete", "replace"],
+  ["create,forget", "replace"],
+  ["forget,create", "replace"],
+]);
+
+const kindOfActions = (actions: readonly string[]): Kind =>
+  KIND_OF.get((actions.length === 1 ? actions[0] : undefined) ?? actions.join()) ?? "unknown";
 
 export function kindOf(resource: ResourceChange): Kind {
-  const { actions } = resource.change;
-  const kind = own(KIND_OF, (actions.length === 1 ? actions[0] : undefined) ?? actions.join(",")) ?? "unknown";
+  const kind = kindOfActions(resource.change.actions);
   if (kind !== "no-op") return kind;
   if (resource.change.importing) return "import";
   return resource.previous_address !== undefined && resource.previous_address !== resource.address ? "move" : "no-op";
@@ -108,8 +119,13 @@ export function kindOf(resource: ResourceChange): Kind {
 /** Reads a plan into what a comment says, with every value redacted. */
 export function reportOf(stack: string, plan: Plan, redactor: Redactor, synth?: SynthStack): Report {
   const configuration = Configuration.of(plan, synth);
-  const toItem = (resource: ResourceChange) => new PlanItem(resource, configuration, redactor);
-  const changing = plan.resource_changes.filter((resource) => kindOf(resource) !== "no-op");
+  const toItem = (resource: ResourceChange) => new PlanItem(resource, kindOf(resource), configuration, redactor);
+  const changing: ResourceChange[] = [];
+  let unchanged = 0;
+  for (const resource of plan.resource_changes) {
+    if (kindOf(resource) !== "no-op") changing.push(resource);
+    else if (resource.mode === "managed") unchanged++;
+  }
   return {
     stack,
     plan,
@@ -124,14 +140,13 @@ export function reportOf(stack: string, plan: Plan, redactor: Redactor, synth?: 
       .map(([name, change]) => outputOf(name, change, redactor))
       .filter((output) => output.kind !== "no-op")
       .sort((a, b) => compareText(a.name, b.name)),
-    renames: renamesOf(plan).map(({ from, to, ambiguous }) => ({
+    renames: renamesOf(changing).map(({ from, to, ambiguous }) => ({
       from: redactor.address(from),
       to: redactor.address(to),
       ambiguous,
     })),
     preview: false,
-    unchanged: plan.resource_changes.filter((resource) => resource.mode === "managed" && kindOf(resource) === "no-op")
-      .length,
+    unchanged,
   };
 }
 
@@ -145,6 +160,8 @@ export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b
 const driftOf = (plan: Plan): readonly ResourceChange[] =>
   plan.resource_drift.filter((resource) => !["no-op", "move"].includes(kindOf(resource)));
 
+const NOTHING_FORCED: ReadonlySet<string> = new Set();
+
 /**
  * An item of a plan. A class, so that thousands of them have one shape. Values that cost time are made when somebody asks: of a large
  * plan, most are never shown.
@@ -155,7 +172,6 @@ class PlanItem implements Item {
   readonly mode: string;
   readonly module: string;
   readonly construct?: string;
-  readonly kind: Kind;
   readonly actions: readonly string[];
   readonly reason?: string;
   readonly previousAddress?: string;
@@ -165,26 +181,23 @@ class PlanItem implements Item {
   readonly change: Change;
   readonly awaited?: Readonly<Record<string, string>>;
   private readonly forced: ReadonlySet<string>;
-  private keptMarks?: { readonly of: Marks };
-  private keptBefore?: Shown;
-  private keptAfter?: Shown;
   private keptDiff?: AttributeDiff;
 
   constructor(
     resource: ResourceChange,
+    readonly kind: Kind,
     configuration: Configuration,
     private readonly redactor: Redactor,
   ) {
     const { address, change, deposed, previous_address: previous } = resource;
     const configured = configuration.find(address);
-    this.forced = new Set((change.replace_paths ?? []).map(joinPath));
+    this.forced = change.replace_paths ? new Set(change.replace_paths.map(joinPath)) : NOTHING_FORCED;
     const reason = reasonOf(resource, this.forced, redactor);
     this.address = redactor.address(address);
     this.type = resource.type;
     this.mode = resource.mode;
     this.module = configuration.moduleOf(address);
     if (configured?.path !== undefined) this.construct = redactor.text(configured.path);
-    this.kind = kindOf(resource);
     this.actions = change.actions;
     if (reason !== undefined) this.reason = reason;
     if (previous !== undefined && previous !== address) this.previousAddress = redactor.address(previous);
@@ -195,70 +208,66 @@ class PlanItem implements Item {
     if (configured !== undefined) this.awaited = awaitedBy(resource, configuration, configured);
   }
 
-  get before(): Shown {
-    this.keptBefore ??= shownAttributes(this.change.before, this.marks, this.type, this.redactor);
-    return this.keptBefore;
-  }
-
-  get after(): Shown {
-    this.keptAfter ??= shownAttributes(this.change.after, this.marks, this.type, this.redactor);
-    return this.keptAfter;
-  }
-
   get diff(): AttributeDiff {
-    this.keptDiff ??= diffOf(this.change, this.marks, this.forced, this.type, this.redactor);
+    this.keptDiff ??= this.difference();
     return this.keptDiff;
   }
 
   shown(side: "before" | "after", name: string): Shown {
     const value = this.change[side];
     if (!isObject(value)) return null;
-    const marks = this.marks === true ? true : marksOf(this.marks, name);
-    return this.redactor.value(own(value, name), marks, name, this.type);
+    return this.redactor.value(own(value, name), marksOfAttribute(this.change, name), name, this.type);
   }
 
-  private get marks(): Marks {
-    this.keptMarks ??= { of: hiddenOnEither(this.change) };
-    return this.keptMarks.of;
+  /**
+   * Attributes that are the same to the letter on both sides are left out before anything is redacted: of an update, those are
+   * nearly all.
+   */
+  private difference(): AttributeDiff {
+    const { before, after } = this.change;
+    const unknown = unknownAttributes(this.change.after_unknown);
+    const names = isObject(before) && isObject(after) ? attributesToCompare(before, after, unknown) : undefined;
+    return diffAttributes(
+      this.attributes("before", names),
+      this.attributes("after", names),
+      this.redactor.keysOf(unknown),
+      this.forced,
+    );
   }
-}
 
-/**
- * What a change changes. Attributes that are the same to the letter on both sides are left out before anything is redacted:
- * of an update, those are nearly all.
- */
-function diffOf(
-  change: Change,
-  marks: Marks,
-  forced: ReadonlySet<string>,
-  type: string,
-  redactor: Redactor,
-): AttributeDiff {
-  const { before, after, after_unknown: unknown } = change;
-  const names =
-    isObject(before) && isObject(after)
-      ? attributesToCompare(before, after, isObject(unknown) ? unknown : {})
-      : undefined;
-  return diffAttributes(
-    shownAttributes(before, marks, type, redactor, names),
-    shownAttributes(after, marks, type, redactor, names),
-    redactor.keysOf(unknown ?? false),
-    forced,
-  );
+  /** The named attributes of one side, or all. */
+  private attributes(side: "before" | "after", names?: ReadonlySet<string>): Shown {
+    const value = this.change[side];
+    if (!isObject(value)) return this.redactor.value(value, hiddenOnEither(this.change), "", this.type);
+    const shown = bare<Shown>();
+    for (const name of names ?? Object.keys(value)) {
+      if (Object.hasOwn(value, name)) shown[name] = this.shown(side, name);
+    }
+    return shown;
+  }
 }
 
 function attributesToCompare(before: JsonObject, after: JsonObject, unknown: JsonObject): ReadonlySet<string> {
   const names = new Set<string>();
-  for (const name in after) {
-    if (Object.hasOwn(unknown, name) || !equal(asShown(own(before, name) ?? null), asShown(after[name] ?? null)))
-      names.add(name);
-  }
+  for (const name in after) if (!sameJson(own(before, name), after[name])) names.add(name);
   for (const name in before) if (!Object.hasOwn(after, name)) names.add(name);
+  for (const name in unknown) names.add(name);
   for (const name of [...names]) {
     const repeated = own(REPEATING, name);
     if (repeated !== undefined) names.add(repeated);
   }
   return names;
+}
+
+/** Marks of the attributes of which something is known only after apply; Terraform also lists those of which nothing is. */
+function unknownAttributes(marks: Json | undefined): JsonObject {
+  const unknown = bare<Json>();
+  if (!isObject(marks)) return unknown;
+  for (const name in marks) {
+    const mark = marks[name] ?? false;
+    if (hasUnknown(mark)) unknown[name] = mark;
+  }
+  return unknown;
 }
 
 function awaitedBy(
@@ -275,32 +284,18 @@ function awaitedBy(
   );
 }
 
-/** Attributes of an instance, each redacted by its own marks. */
-function shownAttributes(
-  value: Json | undefined,
-  marks: Marks,
-  type: string,
-  redactor: Redactor,
-  names?: ReadonlySet<string>,
-): Shown {
-  if (value === undefined || value === null) return null;
-  if (!isObject(value)) return redactor.value(value, marks, "", type);
-  const shown: Record<string, Shown> = Object.create(null);
-  for (const name in value) {
-    if (names && !names.has(name)) continue;
-    shown[name] = redactor.value(value[name], marks === true ? true : marksOf(marks, name), name, type);
-  }
-  return shown;
-}
-
 /** A value that is or was sensitive is hidden on both sides: a mark taken away does not make it fit to read. */
-function hiddenOnEither(change: Change): Marks {
-  const absent = (value: Json | undefined) => value === undefined || value === null;
-  return mergedMarks(
-    absent(change.before) ? false : change.before_sensitive,
-    absent(change.after) ? false : change.after_sensitive,
+const hiddenOnEither = ({ before, after, before_sensitive, after_sensitive }: Change): Marks =>
+  mergedMarks(isAbsent(before) ? false : before_sensitive, isAbsent(after) ? false : after_sensitive);
+
+/** The part of {@link hiddenOnEither} that belongs to one attribute. */
+const marksOfAttribute = ({ before, after, before_sensitive, after_sensitive }: Change, name: string): Marks =>
+  mergedMarks(
+    isAbsent(before) ? false : marksOf(before_sensitive, name),
+    isAbsent(after) ? false : marksOf(after_sensitive, name),
   );
-}
+
+const isAbsent = (value: Json | undefined): boolean => value === undefined || value === null;
 
 function mergedMarks(a: Marks, b: Marks): Marks {
   if (a === undefined || b === undefined || a === true || b === true) return true;
@@ -313,12 +308,15 @@ function mergedMarks(a: Marks, b: Marks): Marks {
     );
   }
   if (isObject(a) && isObject(b)) {
-    return Object.fromEntries(
-      [...new Set([...Object.keys(a), ...Object.keys(b)])].map((key) => [
-        key,
-        mergedMarks(a[key] ?? false, b[key] ?? false) ?? true,
-      ]),
-    );
+    let merged: Record<string, Json> | undefined;
+    for (const key in b) {
+      const known = own(a, key) ?? false;
+      const mark = mergedMarks(known, b[key]) ?? true;
+      if (mark === known) continue;
+      merged ??= Object.assign(bare<Json>(), a);
+      merged[key] = mark;
+    }
+    return merged ?? a;
   }
   return true;
 }
@@ -333,11 +331,12 @@ function reasonOf(resource: ResourceChange, forced: ReadonlySet<string>, redacto
   if (code === "replace_because_cannot_update" && forced.size > 0) {
     parts[0] = `${[...forced].map((path) => redactor.text(path)).join(", ")} cannot be changed in place`;
   }
-  if (resource.change.actions.join() === "create,delete") parts.push("the new one is made first");
-  if (resource.change.actions.includes("forget") && resource.change.actions.length > 1)
-    parts.push("the old one is left running");
-  if (own(KIND_OF, resource.change.actions.join(",")) === undefined)
-    parts.push(`Terraform says ${resource.change.actions.join(" + ")}`);
+  const { actions } = resource.change;
+  if (actions.length > 1) {
+    if (actions.join() === "create,delete") parts.push("the new one is made first");
+    if (actions.includes("forget")) parts.push("the old one is left running");
+  }
+  if (kindOfActions(actions) === "unknown") parts.push(`Terraform says ${actions.join(" + ")}`);
   return parts.length > 0 ? parts.join("; ") : undefined;
 }
 
@@ -353,7 +352,7 @@ function outputOf(name: string, change: Change, redactor: Redactor): OutputItem 
   const after = redactor.value(change.after, marks, name);
   return {
     name,
-    kind: own(KIND_OF, change.actions.join(",")) ?? "unknown",
+    kind: kindOfActions(change.actions),
     diff: diffValue(name, before, after, redactor.keysOf(change.after_unknown ?? false)),
   };
 }
@@ -362,12 +361,10 @@ function outputOf(name: string, change: Change, redactor: Redactor): OutputItem 
  * Pairs of destroyed and created resources with equal configuration: every value the plan knows of the new one is also
  * the old one's. Compared by the real values, of which nothing is kept.
  */
-function renamesOf(plan: Plan): readonly Rename[] {
-  const gone = plan.resource_changes.filter(
-    (resource) => kindOf(resource) === "delete" && resource.deposed === undefined,
-  );
+function renamesOf(changing: readonly ResourceChange[]): readonly Rename[] {
+  const gone = changing.filter((resource) => kindOf(resource) === "delete" && resource.deposed === undefined);
   const types = new Set(gone.map((resource) => resource.type));
-  const made = plan.resource_changes.filter((resource) => types.has(resource.type) && kindOf(resource) === "create");
+  const made = changing.filter((resource) => types.has(resource.type) && kindOf(resource) === "create");
   if (gone.length === 0 || made.length === 0) return [];
   const partnersOf = indexed(made);
   const candidates = new Map<ResourceChange, { partner: ResourceChange; score: number }[]>();
@@ -407,61 +404,114 @@ const MOST_PARTNERS = 10;
  * shares with few others.
  */
 function indexed(made: readonly ResourceChange[]): (old: ResourceChange) => readonly ResourceChange[] {
-  const values = (type: string, side: Json | undefined) =>
-    Object.entries(isObject(side) ? side : {})
-      .filter(([, value]) => typeof value === "string" || typeof value === "number")
-      .map(([name, value]) => `${type} ${name} ${typeof value} ${value}`);
-  const frequency = new Map<string, number>();
-  for (const one of made) {
-    for (const value of values(one.type, one.change.after)) frequency.set(value, (frequency.get(value) ?? 0) + 1);
+  const byType = new Map<string, ResourceChange[]>();
+  for (const one of made) listIn(byType, one.type).push(one);
+  const indexes = new Map([...byType].map(([type, resources]) => [type, new ValueIndex(resources)]));
+  return (old) => indexes.get(old.type)?.like(old.change.before) ?? [];
+}
+
+/** Resources of one type, each under the plain value that it shares with the fewest others. */
+class ValueIndex {
+  /** By attribute and value. */
+  private readonly kept = new Map<string, Map<string | number, ResourceChange[]>>();
+  private readonly without: ResourceChange[] = [];
+
+  constructor(made: readonly ResourceChange[]) {
+    const values = made.map((one) => plainValues(one.change.after));
+    const frequency = new Map<string, Map<string | number, number>>();
+    for (const [name, value] of values.flat()) {
+      const counts = mapIn(frequency, name);
+      counts.set(value, (counts.get(value) ?? 0) + 1);
+    }
+    made.forEach((one, index) => {
+      let rarest: PlainValue | undefined;
+      let fewest = Number.POSITIVE_INFINITY;
+      for (const entry of values[index] ?? []) {
+        const count = frequency.get(entry[0])?.get(entry[1]) ?? 0;
+        if (count < fewest) [rarest, fewest] = [entry, count];
+      }
+      const list = rarest === undefined ? this.without : listIn(mapIn(this.kept, rarest[0]), rarest[1]);
+      list.push(one);
+    });
   }
-  const byValue = new Map<string, ResourceChange[]>();
-  for (const one of made) {
-    const rarest = values(one.type, one.change.after).sort(
-      (a, b) => (frequency.get(a) ?? 0) - (frequency.get(b) ?? 0),
-    )[0];
-    const key = rarest ?? one.type;
-    const list = byValue.get(key);
-    if (list) list.push(one);
-    else byValue.set(key, [one]);
-  }
-  return (old) => {
-    const keys = [old.type, ...values(old.type, old.change.before)];
-    const found: ResourceChange[] = [];
-    for (const key of keys) {
-      for (const one of byValue.get(key) ?? []) if (found.length < MOST_PARTNERS) found.push(one);
+
+  /** At most {@link MOST_PARTNERS} that share the value they are kept under. */
+  like(before: Json | undefined): readonly ResourceChange[] {
+    const found = this.without.slice(0, MOST_PARTNERS);
+    for (const [name, value] of plainValues(before)) {
+      if (found.length >= MOST_PARTNERS) break;
+      found.push(
+        ...(this.kept
+          .get(name)
+          ?.get(value)
+          ?.slice(0, MOST_PARTNERS - found.length) ?? []),
+      );
     }
     return found;
-  };
+  }
 }
 
-/** How many values two resources share; 0 if any known value differs. */
+type PlainValue = readonly [name: string, value: string | number];
+
+function plainValues(side: Json | undefined): readonly PlainValue[] {
+  const found: PlainValue[] = [];
+  if (!isObject(side)) return found;
+  for (const name in side) {
+    const value = side[name];
+    if (typeof value === "string" || typeof value === "number") found.push([name, value]);
+  }
+  return found;
+}
+
+function listIn<K, V>(map: Map<K, V[]>, key: K): V[] {
+  let list = map.get(key);
+  if (!list) {
+    list = [];
+    map.set(key, list);
+  }
+  return list;
+}
+
+function mapIn<K, L, V>(map: Map<K, Map<L, V>>, key: K): Map<L, V> {
+  let inner = map.get(key);
+  if (!inner) {
+    inner = new Map();
+    map.set(key, inner);
+  }
+  return inner;
+}
+
+/** How many values two resources share; 0 as soon as any known value differs. */
 function likeness(before: Json | undefined, after: Json | undefined, unknown: Json | undefined): number {
-  if (unknown === true || after === null || after === undefined) return 0.001;
+  if (unknown === true || after === null || after === undefined) return LITTLE;
   if (isList(after)) {
-    if (!isList(before) || before.length !== after.length) return after.length === 0 && !before ? 0.001 : 0;
-    return sum(after.map((item, index) => likeness(before[index], item, isList(unknown) ? unknown[index] : false)));
+    if (!isList(before) || before.length !== after.length) return after.length === 0 && !before ? LITTLE : 0;
+    let total = 0;
+    for (let index = 0; index < after.length; index++) {
+      const score = likeness(before[index], after[index], isList(unknown) ? unknown[index] : false);
+      if (score === 0) return 0;
+      total += score;
+    }
+    return Math.max(LITTLE, total);
   }
   if (isObject(after)) {
-    if (!isObject(before)) return Object.keys(after).length === 0 ? 0.001 : 0;
+    if (!isObject(before)) return Object.keys(after).length === 0 ? LITTLE : 0;
     const marks = isObject(unknown) ? unknown : {};
-    const keys = [...new Set([...Object.keys(after), ...Object.keys(marks)])];
-    return sum(
-      keys.map((key) => (key === "tags_all" ? 0.001 : likeness(own(before, key), own(after, key), own(marks, key)))),
-    );
+    let total = 0;
+    for (const key in after) {
+      const score = key === "tags_all" ? LITTLE : likeness(own(before, key), after[key], own(marks, key));
+      if (score === 0) return 0;
+      total += score;
+    }
+    for (const key in marks) if (!Object.hasOwn(after, key)) total += LITTLE;
+    return Math.max(LITTLE, total);
   }
   if (after === before) return typeof after === "boolean" ? 0.2 : 1;
-  return before === null && (after === false || after === "" || after === 0) ? 0.001 : 0;
+  return before === null && (after === false || after === "" || after === 0) ? LITTLE : 0;
 }
 
-/** 0 as soon as one part is 0. */
-const sum = (scores: readonly number[]): number =>
-  scores.some((score) => score === 0)
-    ? 0
-    : Math.max(
-        0.001,
-        scores.reduce((total, score) => total + score, 0),
-      );
+/** What a value counts for that says nothing. */
+const LITTLE = 0.001;
 
 /** Between equals, the one whose address reads most alike: less than one value's worth. */
 function closeness(a: string, b: string): number {
@@ -500,7 +550,7 @@ export function previewOf(
     if (!fresh && movedAway.has(address)) continue;
     const one = fresh ?? old;
     if (!one || one.mode === "data") continue;
-    const same = fresh && old && equal(asShown(old.values), asShown(fresh.values));
+    const same = fresh && old && sameJson(old.values, fresh.values);
     const relocated = old !== undefined && fresh !== undefined && old.address !== fresh.address;
     if (same && !relocated) continue;
     changes.push({
@@ -537,9 +587,6 @@ export function previewOf(
 
 const listOf = (value: Json | undefined): readonly Json[] =>
   isList(value) ? value : value === undefined ? [] : [value];
-
-/** Only for comparing; never shown. */
-const asShown = (value: Json): Shown => value as unknown as Shown;
 
 export interface Counts {
   readonly create: number;

@@ -112,6 +112,24 @@ export function own<T>(object: { readonly [key: string]: T }, name: string): T |
   return value !== undefined && Object.hasOwn(object, name) ? value : undefined;
 }
 
+/** Whether both are the same JSON, whatever the order of members; no value is the same as null. */
+export function sameJson(a: Json | undefined, b: Json | undefined): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null)
+    return (a ?? null) === null && (b ?? null) === null;
+  if (isList(a)) return isList(b) && a.length === b.length && a.every((item, index) => sameJson(item, b[index]));
+  if (!isObject(a) || !isObject(b)) return false;
+  let members = 0;
+  for (const key in a) {
+    if (!Object.hasOwn(b, key) || !sameJson(a[key], b[key])) return false;
+    members++;
+  }
+  return members === Object.keys(b).length;
+}
+
+/** An empty object that inherits nothing, so that any name from outside can be its member. */
+export const bare = <T>(): Record<string, T> => Object.create(null) as Record<string, T>;
+
 export const isList = (value: unknown): value is readonly Json[] => Array.isArray(value);
 
 /**
@@ -228,27 +246,27 @@ function isEmpty(value: Json | undefined): boolean {
   return isObject(value) && Object.keys(value).length === 0;
 }
 
+/** The item itself, not a copy: a large plan is most of the memory. */
 function checkedResource(item: Json, where: string, problems: string[]): ResourceChange {
   if (!isObject(item)) {
     problems.push(`${where}: an object is needed`);
     return EMPTY_RESOURCE;
   }
-  for (const key of ["address", "mode", "type", "name"]) {
+  for (const key of NEEDED_TEXTS) {
     if (typeof item[key] !== "string" || item[key] === "")
       problems.push(`${where}.${key}: a non-empty string is needed`);
   }
-  return {
-    ...(item as unknown as ResourceChange),
-    change: checkedChange(item.change ?? null, `${where}.change`, problems),
-  };
+  checkedChange(item.change ?? null, `${where}.change`, problems);
+  return item as unknown as ResourceChange;
 }
 
+const NEEDED_TEXTS = ["address", "mode", "type", "name"];
+
 function checkedChange(item: Json, where: string, problems: string[]): Change {
-  if (!isObject(item) || !isList(item.actions) || item.actions.length === 0) {
+  const actions = isObject(item) ? item.actions : undefined;
+  if (!isList(actions) || actions.length === 0 || !actions.every((action) => typeof action === "string"))
     problems.push(`${where}.actions: a list with at least one action is needed`);
-    return { actions: ["no-op"] };
-  }
-  return { ...(item as unknown as Change), actions: item.actions.map(String) };
+  return item as unknown as Change;
 }
 
 const EMPTY_RESOURCE: ResourceChange = { address: "", mode: "", type: "", name: "", change: { actions: ["no-op"] } };

@@ -1,4 +1,4 @@
-import { type Change, isList, isObject, type Json, own, type Plan } from "./plan";
+import { bare, type Change, isList, isObject, type Json, own, type Plan, type ResourceChange } from "./plan";
 
 /** What stands in the place of a value that is not shown. */
 export const MASK = "(sensitive)";
@@ -33,16 +33,30 @@ const REFERENCE_NAME =
 const RANDOM_BY_NATURE =
   /(?:^|_)(?:id|ids|arn|arns|hash|sha\d*|md5|etag|checksum|digest|fingerprint|thumbprint|thumbprint_list|unique_id|owner_id|version_id|lineage|revision|zone_id|domain_name|dns_name|endpoint|url|path|kid|source|filename)$/i;
 
-const secretNames = new Map<string, boolean>();
+/** What the name of a value tells about it. */
+interface NameKind {
+  readonly secret: boolean;
+  /** Never the secret itself, though it may stand among secrets. */
+  readonly reference: boolean;
+  readonly randomByNature: boolean;
+}
 
-function isSecretName(name: string): boolean {
-  const known = secretNames.get(name);
+const nameKinds = new Map<string, NameKind>();
+
+function nameKind(name: string): NameKind {
+  const known = nameKinds.get(name);
   if (known !== undefined) return known;
   const words = name.replace(/([a-z\d])([A-Z])/g, "$1_$2");
-  const secret = SECRET_NAME.test(words) && !REFERENCE_NAME.test(words.replace(/[-.]/g, "_"));
-  if (secretNames.size < REMEMBERED) secretNames.set(name, secret);
-  return secret;
+  const kind = {
+    secret: SECRET_NAME.test(words) && !REFERENCE_NAME.test(words.replace(/[-.]/g, "_")),
+    reference: REFERENCE_NAME.test(name),
+    randomByNature: RANDOM_BY_NATURE.test(name),
+  };
+  if (nameKinds.size < REMEMBERED) nameKinds.set(name, kind);
+  return kind;
 }
+
+const isSecretName = (name: string): boolean => nameKind(name).secret;
 
 /** How many answers are kept: a plan repeats its names and values. */
 const REMEMBERED = 20_000;
@@ -121,29 +135,31 @@ export class Redactor {
 
   /**
    * @param secrets values known to be sensitive
-   * @param identifiers addresses and names that are public by themselves: a secret that equals one is not hunted for
+   * @param identifiers addresses and names that are public by themselves: a secret that is part of one is not hunted for
    */
-  constructor(secrets: Iterable<string> = [], identifiers: ReadonlySet<string> = new Set()) {
+  constructor(secrets: Iterable<string> = [], identifiers: Iterable<string> = []) {
     const exact = new Set<string>();
     const taints = new Set<string>();
-    const names = [...identifiers].join("\n");
+    let names: string | undefined;
     for (const secret of secrets) {
       if (secret.length < 4 || COMMON_WORDS.has(secret)) continue;
-      if (/^[a-z][a-z_.-]{0,20}$/i.test(secret) && names.includes(secret)) continue;
+      if (/^[a-z][a-z_.-]{0,20}$/i.test(secret)) {
+        names ??= [...identifiers].join("\n");
+        if (names.includes(secret)) continue;
+      }
       exact.add(secret);
       if (secret.length >= SHORTEST_TAINT) for (const form of formsOf(secret)) taints.add(form);
     }
     this.exact = exact;
-    this.everywhere = new Finder(taints);
+    this.everywhere = new Finder([...taints]);
     this.inFinished = new Finder([...taints].filter((taint) => taint.length >= 12 && /^[\w+/=.@%-]+$/.test(taint)));
   }
 
   /** Collects everything that the plan itself marks sensitive, wherever it stands in it. */
   static forPlans(plans: readonly Plan[]): Redactor {
     const secrets = new Set<string>();
-    const identifiers = new Set<string>();
-    for (const plan of plans) collect(plan, secrets, identifiers);
-    return new Redactor(secrets, identifiers);
+    for (const plan of plans) collect(plan, secrets);
+    return new Redactor(secrets, identifiersOf(plans));
   }
 
   /** A value as it may be shown: hidden leaves become {@link Words}. The shape stays. */
@@ -173,8 +189,8 @@ export class Redactor {
   keysOf(marks: Json): Json {
     if (isList(marks)) return marks.map((item) => this.keysOf(item));
     if (!isObject(marks)) return marks;
-    const shown: Record<string, Json> = Object.create(null);
-    for (const [key, item] of Object.entries(marks)) shown[this.key(key)] = this.keysOf(item);
+    const shown = bare<Json>();
+    for (const key in marks) shown[this.key(key)] = this.keysOf(marks[key] ?? null);
     return shown;
   }
 
@@ -213,22 +229,27 @@ export class Redactor {
     if (isList(value)) return value.map((item, index) => this.inner(item, marksOf(marks, index), name));
     if (isObject(value)) return this.object(value, marks, name);
     if (typeof value === "boolean") return value;
-    if (isSecretName(name)) return value === "" ? "" : new Words(MASK, value);
+    const { secret, randomByNature } = nameKind(name);
+    if (secret) return value === "" ? "" : new Words(MASK, value);
     if (typeof value === "number") return this.exact.has(String(value)) ? new Words(MASK, value) : value;
-    return this.string(value, name);
+    return this.string(value, !randomByNature);
   }
 
   private object(value: { readonly [key: string]: Json }, marks: Marks, name: string): Shown {
-    const shown: Record<string, Shown> = Object.create(null);
+    const shown = bare<Shown>();
     const label = value.name ?? value.key ?? value.Name ?? value.Key ?? value.parameter_name ?? value.header;
     const labelled = typeof label === "string" && isSecretName(label);
-    for (const [key, item] of Object.entries(value)) {
-      const secretValue = labelled && VALUE_NAME.test(key) && typeof item !== "boolean";
-      const underSecret = isSecretName(name) && !isObject(item) && !isList(item) && !REFERENCE_NAME.test(key);
-      shown[this.key(key)] =
-        (secretValue || underSecret) && item !== null && typeof item !== "boolean"
-          ? new Words(MASK, item)
-          : this.inner(item, marksOf(marks, key), key);
+    const secret = isSecretName(name);
+    for (const key in value) {
+      const item = value[key] ?? null;
+      const shownAs = this.key(key);
+      if (item === null || typeof item === "boolean") {
+        shown[shownAs] = this.inner(item, marksOf(marks, key), key);
+        continue;
+      }
+      const hidden =
+        (labelled && VALUE_NAME.test(key)) || (secret && typeof item !== "object" && !nameKind(key).reference);
+      shown[shownAs] = hidden ? new Words(MASK, item) : this.inner(item, marksOf(marks, key), key);
     }
     return shown;
   }
@@ -238,14 +259,14 @@ export class Redactor {
     return this.exact.has(key) ? MASK : this.text(key);
   }
 
-  private string(value: string, name: string): Shown {
+  private string(value: string, random: boolean): Shown {
     if (value === "") return value;
     if (this.exact.has(value)) return new Words(MASK, value);
     if (/^\s*[[{]/.test(value) && value.length < 1_000_000) {
       const parsed = parseJson(value);
       if (parsed !== undefined) return new JsonText(this.inner(parsed, false, ""), value);
     }
-    const result = this.cleaned(value, !RANDOM_BY_NATURE.test(name));
+    const result = this.cleaned(value, random);
     if (result === value) return value;
     return new Words(result === LOOKS_SECRET || result === MASK ? result : JSON.stringify(result), value);
   }
@@ -350,18 +371,31 @@ function isRandomWord(word: string, shortest = 16): boolean {
   );
 }
 
-/** Finds many strings in a text at once: by the first characters of each, so that the number of strings hardly matters. */
+/**
+ * Finds many words in a text at once, by Wu and Manber's method: a table tells for each three characters how far away the end of
+ * a word's head still is at least, so that most of a text is jumped over, however many words there are.
+ */
 class Finder {
-  private readonly starts = new Uint8Array(1 << 16);
+  /** Length of the heads: the shortest word's, so that each word has one. */
+  private readonly head: number;
+  private readonly jumps: Uint8Array;
   private readonly byHead = new Map<string, string[]>();
 
-  constructor(words: Iterable<string>) {
+  constructor(words: readonly string[]) {
+    this.head = words.reduce((shortest, word) => Math.min(shortest, word.length), LONGEST_HEAD);
+    this.jumps = new Uint8Array(words.length === 0 ? 0 : 1 << 16).fill(this.head - 2);
     for (const word of [...words].sort((a, b) => b.length - a.length)) {
-      this.starts[this.hash(word, 0)] = 1;
-      const head = word.slice(0, SHORTEST_TAINT);
+      const head = word.slice(0, this.head);
       const bucket = this.byHead.get(head);
-      if (bucket) bucket.push(word);
-      else this.byHead.set(head, [word]);
+      if (bucket) {
+        bucket.push(word);
+        continue;
+      }
+      this.byHead.set(head, [word]);
+      for (let end = 3; end <= this.head; end++) {
+        const slot = slotOf(head, end);
+        this.jumps[slot] = Math.min(this.jumps[slot] ?? 0, this.head - end);
+      }
     }
   }
 
@@ -369,29 +403,33 @@ class Finder {
     if (this.byHead.size === 0) return text;
     let result = "";
     let copied = 0;
-    for (let index = 0; index + SHORTEST_TAINT <= text.length; index++) {
-      if (this.starts[this.hash(text, index)] !== 1) continue;
-      const found = this.byHead
-        .get(text.slice(index, index + SHORTEST_TAINT))
-        ?.find((word) => text.startsWith(word, index));
-      if (found === undefined) continue;
-      result += text.slice(copied, index) + MASK;
-      index += found.length - 1;
-      copied = index + 1;
+    let end = this.head;
+    while (end <= text.length) {
+      const jump = this.jumps[slotOf(text, end)] ?? 0;
+      if (jump > 0) {
+        end += jump;
+        continue;
+      }
+      const start = end - this.head;
+      const found = this.byHead.get(text.slice(start, end))?.find((word) => text.startsWith(word, start));
+      if (found === undefined) {
+        end++;
+        continue;
+      }
+      result += text.slice(copied, start) + MASK;
+      copied = start + found.length;
+      end = copied + this.head;
     }
     return copied === 0 ? text : result + text.slice(copied);
   }
-
-  private hash(text: string, at: number): number {
-    return (
-      (text.charCodeAt(at) * 961 +
-        text.charCodeAt(at + 1) * 31 +
-        text.charCodeAt(at + 2) * 7 +
-        text.charCodeAt(at + 3)) &
-      0xffff
-    );
-  }
 }
+
+/** Longer heads would not make the jumps longer by much. */
+const LONGEST_HEAD = 32;
+
+/** Where the table keeps the jump for the three characters before `end`. */
+const slotOf = (text: string, end: number): number =>
+  (text.charCodeAt(end - 3) * 961 + text.charCodeAt(end - 2) * 31 + text.charCodeAt(end - 1)) & 0xffff;
 
 /** Values that are marked sensitive now and then and mean nothing by themselves. */
 const COMMON_WORDS = new Set([
@@ -429,7 +467,7 @@ function formsOf(secret: string): readonly string[] {
   ].filter((form) => form.length >= SHORTEST_TAINT);
 }
 
-function collect(plan: Plan, secrets: Set<string>, identifiers: Set<string>): void {
+function collect(plan: Plan, secrets: Set<string>): void {
   const change = (item: Change, type = "") => {
     gather(item.before, item.before_sensitive, secrets);
     gather(item.after, item.after_sensitive, secrets);
@@ -437,28 +475,26 @@ function collect(plan: Plan, secrets: Set<string>, identifiers: Set<string>): vo
       for (const side of [item.before, item.after]) if (isObject(side)) gather(side[attribute], true, secrets);
     }
   };
-  const resources = [
-    ...plan.resource_changes,
-    ...plan.resource_drift,
-    ...plan.deferred_changes.map((deferred) => deferred.resource_change),
-  ];
-  for (const resource of resources) {
-    for (const word of [
-      resource.type,
-      resource.name,
-      resource.address,
-      ...(resource.module_address ?? "").split("."),
-    ]) {
-      identifiers.add(word);
-    }
-    change(resource.change, resource.type);
-  }
+  for (const resource of everyResource(plan)) change(resource.change, resource.type);
   for (const output of Object.values(plan.output_changes)) change(output);
   const variables = plan.configuration.root_module?.variables ?? {};
   for (const [name, variable] of Object.entries(variables)) {
     if (variable.sensitive === true) gather(plan.variables?.[name]?.value, true, secrets);
   }
   for (const state of [plan.prior_state, plan.planned_values]) gatherState(state, secrets);
+}
+
+const everyResource = (plan: Plan): readonly ResourceChange[] => [
+  ...plan.resource_changes,
+  ...plan.resource_drift,
+  ...plan.deferred_changes.map((deferred) => deferred.resource_change),
+];
+
+/** An address holds the names of its resource, its type and its modules. */
+function* identifiersOf(plans: readonly Plan[]): Iterable<string> {
+  for (const plan of plans) {
+    for (const { address } of everyResource(plan)) yield address;
+  }
 }
 
 /** State and planned values carry their marks as `sensitive_values` beside `values`. */

@@ -1,6 +1,6 @@
-import { equal, show } from "./diff";
-import { compareText, type Item, type Report } from "./model";
-import { isObject, type Json } from "./plan";
+import { show } from "./diff";
+import { compareText, type Item, type Kind, type Report } from "./model";
+import { bare, isObject, type Json, sameJson } from "./plan";
 import { isShownObject, JsonText, parseJson, type Redactor, type Shown, Words } from "./redact";
 
 /** One thing that may be done, or reached, that was not before (or no longer). */
@@ -38,6 +38,8 @@ const POLICY_ATTRIBUTES = new Set([
 const OTHER_ACCESS =
   /^(?:aws_(?:network_acl|wafv2_|s3_bucket_acl|s3_bucket_public_access_block|kms_grant|ram_|organizations_policy|lakeformation_|eks_access_|cognito_)|kubernetes_(?:cluster_)?role|kubernetes_network_policy)/;
 
+const LEAVES_ACCESS: ReadonlySet<Kind> = new Set(["read", "no-op", "forget"]);
+
 /** Policy statements and network reachability that a plan adds and takes away. */
 export function securityOf(report: Report, redactor: Redactor): SecurityView {
   const permissions: AccessRow[] = [];
@@ -45,7 +47,7 @@ export function securityOf(report: Report, redactor: Redactor): SecurityView {
   const notAnalysed: string[] = [];
   const groups = groupNames(report, redactor);
   for (const item of report.items) {
-    if (["read", "no-op", "forget"].includes(item.kind) || item.mode !== "managed") continue;
+    if (LEAVES_ACCESS.has(item.kind) || item.mode !== "managed") continue;
     if (OTHER_ACCESS.test(item.type)) notAnalysed.push(`${item.address} (${item.type} is not read here)`);
     if (!isNetwork(item) && !mayGrant(item)) continue;
     if (sameAccess(item)) continue;
@@ -55,15 +57,21 @@ export function securityOf(report: Report, redactor: Redactor): SecurityView {
         ? networkRows(item, sign, report, groups)
         : permissionRows(item, sign, report, redactor, notAnalysed);
     const [before, after] = [followed(rows("-"), report), followed(rows("+"), report)];
-    const key = (row: AccessRow) => JSON.stringify([row.who, row.what, row.where]);
-    const [old, fresh] = [new Set(before.map(key)), new Set(after.map(key))];
-    lines.push(...after.filter((row) => !old.has(key(row))), ...before.filter((row) => !fresh.has(key(row))));
+    lines.push(...without(after, before), ...without(before, after));
   }
   return {
     permissions: regrouped(permissions),
     network: withoutRepeats(network),
     notAnalysed: [...new Set(notAnalysed)].sort(compareText),
   };
+}
+
+/** Rows that the others do not hold, too. */
+function without(rows: readonly AccessRow[], others: readonly AccessRow[]): readonly AccessRow[] {
+  if (rows.length === 0 || others.length === 0) return rows;
+  const key = (row: AccessRow) => JSON.stringify([row.who, row.what, row.where]);
+  const known = new Set(others.map(key));
+  return rows.filter((row) => !known.has(key(row)));
 }
 
 const NETWORK =
@@ -74,12 +82,14 @@ const isNetwork = (item: Item): boolean => NETWORK.test(item.type);
 /** What is not known yet becomes the addresses it leads to, without the signs of a template. */
 function followed(rows: readonly AccessRow[], report: Report): readonly AccessRow[] {
   const plain = (text: string, address: string) =>
-    text.includes("${")
-      ? report.configuration
-          .followed(address, text)
-          .replace(/\$\{((?:module|data|aws_\w+)\.[\w.[\]"-]+?)(?:\.(?:arn|id))?\}/g, "$1")
-      : text;
-  return rows.map((row) => ({ ...row, who: plain(row.who, row.address), where: plain(row.where, row.address) }));
+    report.configuration
+      .followed(address, text)
+      .replace(/\$\{((?:module|data|aws_\w+)\.[\w.[\]"-]+?)(?:\.(?:arn|id))?\}/g, "$1");
+  return rows.map((row) =>
+    row.who.includes("${") || row.where.includes("${")
+      ? { ...row, who: plain(row.who, row.address), where: plain(row.where, row.address) }
+      : row,
+  );
 }
 
 /** A way from group to group is opened by a rule at each end: one line. */
@@ -89,20 +99,25 @@ const withoutRepeats = (rows: readonly AccessRow[]): readonly AccessRow[] => [
 
 /** Whether a look at the redacted values is worth it. */
 function mayGrant(item: Item): boolean {
-  if (GRANTING_TYPES.test(item.type)) return true;
   const { before, after, after_unknown: unknown } = item.change;
-  if (isObject(unknown) && Object.keys(unknown).some((name) => unknown[name] === true && POLICY_ATTRIBUTES.has(name)))
-    return true;
-  return [before, after].some(
-    (values) =>
-      isObject(values) &&
-      Object.entries(values).some(
-        ([name, value]) =>
-          (typeof value === "string" && (POLICY_ATTRIBUTES.has(name) || value.includes("Statement"))) ||
-          (name === "publicly_accessible" && value === true),
-      ),
-  );
+  if (GRANTING_TYPES.test(item.type) || holdsPolicy(before) || holdsPolicy(after)) return true;
+  if (isObject(unknown)) {
+    for (const name in unknown) if (unknown[name] === true && POLICY_ATTRIBUTES.has(name)) return true;
+  }
+  return false;
 }
+
+function holdsPolicy(values: Json | undefined): boolean {
+  if (!isObject(values)) return false;
+  for (const name in values) {
+    const value = values[name];
+    if (typeof value === "string" ? isPolicy(name, value) : value === true && name === "publicly_accessible")
+      return true;
+  }
+  return false;
+}
+
+const isPolicy = (name: string, value: string): boolean => value.includes("Statement") || POLICY_ATTRIBUTES.has(name);
 
 const GRANTING_TYPES = /^aws_(?:iam_(?:role|user)_policy_attachment|lambda_permission)$/;
 
@@ -111,11 +126,9 @@ function side(item: Item, sign: "+" | "-", matters: (name: string, value: Json) 
   const which = sign === "+" ? "after" : "before";
   const values = item.change[which];
   if (!isObject(values)) return null;
-  return Object.fromEntries(
-    Object.entries(values).flatMap(([name, value]) =>
-      matters(name, value) ? [[name, item.shown(which, name)] as const] : [],
-    ),
-  );
+  const shown = bare<Shown>();
+  for (const name in values) if (matters(name, values[name] ?? null)) shown[name] = item.shown(which, name);
+  return shown;
 }
 
 const SUBJECTS = new Set([
@@ -141,18 +154,31 @@ function sameAccess({ kind, change: { before, after, after_unknown: unknown }, t
   return Object.keys(after).every(
     (name) =>
       !(network ? opens(name) : grants(name, after[name] ?? null) || grants(name, before[name] ?? null)) ||
-      (!(isObject(unknown) && Object.hasOwn(unknown, name)) &&
-        equal(asShown(before[name] ?? null), asShown(after[name] ?? null))),
+      (!(isObject(unknown) && Object.hasOwn(unknown, name)) && sameJson(before[name], after[name])),
   );
 }
 
-/** Only for comparing; never shown. */
-const asShown = (value: Json): Shown => value as unknown as Shown;
+const OPENING = new Set([
+  "type",
+  "self",
+  "ingress",
+  "egress",
+  "from_port",
+  "to_port",
+  "protocol",
+  "ip_protocol",
+  "cidr_blocks",
+  "ipv6_cidr_blocks",
+  "cidr_ipv4",
+  "cidr_ipv6",
+  "prefix_list_id",
+  "prefix_list_ids",
+  "security_group_id",
+  "source_security_group_id",
+  "referenced_security_group_id",
+]);
 
-const opens = (name: string): boolean =>
-  /^(?:type|self|ingress|egress|(?:from|to)_port|(?:ip_)?protocol|(?:ipv6_)?cidr_blocks|cidr_ipv[46]|prefix_list_ids?|(?:source_|referenced_)?security_group_id)$/.test(
-    name,
-  );
+const opens = (name: string): boolean => OPENING.has(name);
 
 function permissionRows(
   item: Item,
@@ -318,17 +344,18 @@ function regrouped(rows: readonly AccessRow[]): readonly AccessRow[] {
   return [...byActions.values()].map(({ places, ...row }) => ({ ...row, where: [...new Set(places)].join(", ") }));
 }
 
+const GROUP = "aws_security_group";
+
 /** Addresses of security groups by their id, as far as the plan or the state it started from tells. */
 function groupNames(report: Report, redactor: Redactor): ReadonlyMap<string, string> {
   const names = new Map<string, string>();
   const remember = (type: unknown, id: unknown, address: unknown) => {
-    if (type === "aws_security_group" && typeof id === "string" && typeof address === "string")
+    if (type === GROUP && typeof id === "string" && typeof address === "string")
       names.set(id, redactor.address(address));
   };
-  for (const resource of report.plan.resource_changes) {
-    for (const value of [resource.change.before, resource.change.after]) {
-      if (isObject(value)) remember(resource.type, value.id, resource.address);
-    }
+  for (const { type, address, change } of report.plan.resource_changes) {
+    if (type !== GROUP) continue;
+    for (const value of [change.before, change.after]) if (isObject(value)) remember(type, value.id, address);
   }
   const walk = (module: Json | undefined) => {
     if (!isObject(module)) return;
