@@ -40,8 +40,14 @@ function measured(parameters: readonly string[]): Run & { readonly output: numbe
   };
 }
 
-const best = (runs: readonly Run[]): Run => ({
+interface Best extends Run {
+  /** Wall time of the run in the middle. */
+  readonly medianSeconds: number;
+}
+
+const best = (runs: readonly Run[]): Best => ({
   seconds: Math.min(...runs.map((run) => run.seconds)),
+  medianSeconds: runs.map((run) => run.seconds).sort((a, b) => a - b)[runs.length >> 1] ?? Number.NaN,
   cpuSeconds: Math.min(...runs.map((run) => run.cpuSeconds)),
   mib: Math.max(...runs.map((run) => run.mib)),
 });
@@ -66,8 +72,8 @@ try {
   }
   const [node, parse, render] = [best(runs.node), best(runs.parse), best(runs.render)];
   const ratio = { seconds: render.seconds / parse.seconds, cpu: render.cpuSeconds / parse.cpuSeconds };
-  const line = (name: string, run: Run) =>
-    `${name.padEnd(24)} ${run.seconds.toFixed(2)} s, ${run.cpuSeconds.toFixed(2)} s of CPU, ${run.mib.toFixed(0)} MiB\n`;
+  const line = (name: string, run: Best) =>
+    `${name.padEnd(24)} ${run.seconds.toFixed(2)} s (median ${run.medianSeconds.toFixed(2)}), ${run.cpuSeconds.toFixed(2)} s of CPU, ${run.mib.toFixed(0)} MiB\n`;
   process.stdout.write(
     `${CHANGES} changes, ${(statSync(file).size / 1e6).toFixed(1)} MB of JSON → ${(output / 1e3).toFixed(0)} kB of Markdown; best of ${ROUNDS}\n` +
       line("node that does nothing", node) +

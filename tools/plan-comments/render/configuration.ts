@@ -142,7 +142,8 @@ export class Configuration {
 export function callOf(address: string): string | undefined {
   if (!address.startsWith("module.")) return undefined;
   const start = "module.".length;
-  const [dot, key] = [address.indexOf(".", start), address.indexOf("[", start)];
+  const dot = address.indexOf(".", start);
+  const key = address.indexOf("[", start);
   return address.slice(start, key >= 0 && (key < dot || dot < 0) ? key : dot < 0 ? undefined : dot);
 }
 
