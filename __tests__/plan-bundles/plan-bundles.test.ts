@@ -96,11 +96,15 @@ function plannedFolder(text: string): string {
 function pack(folder: string, stack = "prod"): PlannedBundle {
   const file = path.join(work, "planned.json");
   const identity = ["--stack", stack, "--head", HEAD, "--base", BASE];
+  const rendered = path.join(work, "rendered.json");
+  writeFileSync(rendered, JSON.stringify([{ stack, bodies: ["what the comment says"] }]));
   const { status, stderr } = step(
     "pack",
     ...identity,
     "--folder",
     folder,
+    "--rendered",
+    rendered,
     "--bucket",
     BUCKET,
     "--kms-key",

@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { S3Client } from "@aws-sdk/client-s3";
 import type { Octokit } from "@octokit/rest";
-import { PlanComments } from "./client/comments";
+import { digestOfText, PlanComments, type PullRequestRef } from "./client/comments";
 import { connect } from "./client/github";
 import { PullRequests } from "./client/pulls";
 import { openBundle, packBundle, readFolder, writeFolder } from "./commands/bundle";
@@ -12,10 +12,10 @@ import { type CommentEvent, decide } from "./commands/decide";
 import { inspectStack } from "./commands/inspect";
 import { StackLocks } from "./commands/locks";
 import { digestOfPlan } from "./commands/normalise";
-import type { PlannedBundle } from "./commands/requirements";
+import { type CommentedPlan, type PlannedBundle, unreviewed } from "./commands/requirements";
 import { S3BundleStore } from "./commands/store";
 import { readDependencies } from "./files";
-import { isObject, parsePlan } from "./render/plan";
+import { isObject, own, parsePlan } from "./render/plan";
 import { readZip } from "./zip";
 
 const USAGE = `Usage: node tools/plan-comments/run.cjs comment STEP [options], in a workflow
@@ -26,9 +26,9 @@ const USAGE = `Usage: node tools/plan-comments/run.cjs comment STEP [options], i
   decide   --event FILE --stacks A,B --out FILE [--locks TABLE]
   inspect  --stack NAME --synth DIR --bucket NAME --key KEY [--out DIR]
                                                               Terraform JSON before it is run; what passed is copied
-  pack     --stack NAME --head SHA --base SHA --folder DIR --bucket NAME --kms-key ARN --out FILE
+  pack     --stack NAME --head SHA --base SHA --folder DIR --rendered FILE --bucket NAME --kms-key ARN --out FILE
   open     --planned FILE --folder DIR --bucket NAME
-  planned  --stack NAME --head SHA --out FILE                 the digest that a plan job wrote down
+  planned  --pull N --stack NAME --head SHA --out FILE        what a plan job wrote down, if it was reviewed as an apply asks
   same     --fresh PLAN.json [--reviewed PLAN.json]           output verdict=nothing|same|different and digest
   take     --stack NAME --head SHA --locks TABLE [--pull N]   the lock, for the main branch
   finish   --stack NAME --locks TABLE
@@ -90,23 +90,16 @@ export async function main(): Promise<void> {
 
 const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
   async post(values) {
-    const results: unknown = JSON.parse(readFileSync(need(values, "rendered"), "utf8"));
     const stack = need(values, "stack");
-    const found = Array.isArray(results)
-      ? results.find((entry: unknown) => isObject(entry) && entry.stack === stack)
-      : undefined;
-    const bodies = isObject(found) && Array.isArray(found.bodies) ? found.bodies.map(String) : undefined;
-    if (!bodies) throw new StepError(`${need(values, "rendered")} holds nothing for stack ${stack}`);
+    const { bodies, ...found } = renderedOf(values);
     const pull = pullOf(values);
     const comments = new PlanComments(github(), pull);
-    if (values["if-changed"] && isObject(found) && found.changes === false && !(await comments.firstBody(stack)))
-      return;
+    if (values["if-changed"] && found.changes === false && !(await comments.firstBody(stack))) return;
     const result = await comments.upsert(stack, bodies, need(values, "head"));
     process.stdout.write(
       result.superseded ? "a newer commit was pushed: nothing written\n" : `${JSON.stringify(result)}\n`,
     );
-    if (!result.superseded && isObject(found))
-      await new PullRequests(github()).setLabel(pull, labelOf(stack), found.destroys === true);
+    if (!result.superseded) await new PullRequests(github()).setLabel(pull, labelOf(stack), found.destroys === true);
   },
 
   async memory(values) {
@@ -126,7 +119,7 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
       pulls,
       ...(values.locks === undefined ? {} : { locks: new StackLocks(new DynamoDBClient({}), need(values, "locks")) }),
       run: Number(process.env.GITHUB_RUN_ID),
-      plannedOf: (_, stack, head) => plannedFrom(octokit, stack, head),
+      plannedOf: (_, stack, head) => plannedFrom(octokit, pull, stack, head),
     });
     writeFileSync(need(values, "out"), JSON.stringify(decision));
     if (decision.kind !== "ignore") await pulls.react(pull, event.comment.id, decision.reaction);
@@ -144,6 +137,7 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
       ),
       head: "facts" in decision ? decision.facts.headSha : "",
       base: "facts" in decision ? decision.facts.baseSha : "",
+      branch: "facts" in decision ? decision.facts.headRef : "",
     });
     if (decision.kind === "apply") writeFileSync(`${need(values, "out")}.planned`, JSON.stringify(decision.planned));
   },
@@ -161,12 +155,13 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
   },
 
   async pack(values) {
+    const text = digestOfText(renderedOf(values).bodies);
     const { bytes, planned } = packBundle(
       { stack: need(values, "stack"), head: need(values, "head"), base: need(values, "base") },
       readFolder(need(values, "folder")),
     );
     await new S3BundleStore(new S3Client({}), need(values, "bucket"), need(values, "kms-key")).put(planned, bytes);
-    writeFileSync(need(values, "out"), JSON.stringify(planned));
+    writeFileSync(need(values, "out"), JSON.stringify({ ...planned, text }));
   },
 
   async open(values) {
@@ -204,9 +199,11 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
   },
 
   async planned(values) {
-    const found = await plannedFrom(github(), need(values, "stack"), need(values, "head"));
-    if (found) writeFileSync(need(values, "out"), JSON.stringify(found));
-    output({ found: String(found !== undefined) });
+    const [octokit, pull] = [github(), pullOf(values)];
+    const found = await plannedFrom(octokit, pull, need(values, "stack"), need(values, "head"));
+    const missing = found ? unreviewed(await new PullRequests(octokit).facts(pull), found) : ["a plan of its commit"];
+    if (missing.length === 0) writeFileSync(need(values, "out"), JSON.stringify(found));
+    else process.stdout.write(`#${pull.number} was merged without ${missing.join("; without ")}\n`);
   },
 
   async finish(values) {
@@ -221,6 +218,21 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
     for (const stack of need(values, "stacks").split(",")) await locks.release(stack, Number(need(values, "pull")));
   },
 };
+
+/** What plan:render --json wrote for the stack. */
+function renderedOf(values: Values): {
+  readonly bodies: readonly string[];
+  readonly changes: unknown;
+  readonly destroys: unknown;
+} {
+  const [file, stack] = [need(values, "rendered"), need(values, "stack")];
+  const results: unknown = JSON.parse(readFileSync(file, "utf8"));
+  const found = Array.isArray(results)
+    ? results.find((entry: unknown) => isObject(entry) && entry.stack === stack)
+    : undefined;
+  if (!isObject(found) || !Array.isArray(found.bodies)) throw new StepError(`${file} holds nothing for stack ${stack}`);
+  return { bodies: found.bodies.map(String), changes: found.changes, destroys: found.destroys };
+}
 
 function need(values: Values, name: string): string {
   const value = values[name];
@@ -256,14 +268,22 @@ function output(entries: Readonly<Record<string, string>>): void {
   if (file) appendFileSync(file, text.join(""));
 }
 
-/** The workflow whose runs write down digests. It starts by `workflow_run`, and so always from the default branch. */
-const PLAN_WORKFLOW = ".github/workflows/infra-plan.yml";
+/** Workflows whose runs write down digests, by what starts them: events of which GitHub always takes the default branch's files. */
+const PLAN_WORKFLOWS: Readonly<Record<string, string>> = {
+  workflow_run: ".github/workflows/infra-plan.yml",
+  issue_comment: ".github/workflows/infra-command.yml",
+};
 
 /**
  * The digest that the plan job of this commit wrote down. Any run may keep an artifact of that name, also one of a pull
- * request's own workflow: only those of the plan workflow at the default branch count.
+ * request's own workflow: only those of the plan workflows at the default branch count.
  */
-async function plannedFrom(octokit: Octokit, stack: string, head: string): Promise<PlannedBundle | undefined> {
+async function plannedFrom(
+  octokit: Octokit,
+  pull: PullRequestRef,
+  stack: string,
+  head: string,
+): Promise<CommentedPlan | undefined> {
   const artifacts = await octokit.paginate(octokit.rest.actions.listArtifactsForRepo, {
     ...repository(),
     name: artifactOf(stack, head),
@@ -283,7 +303,9 @@ async function plannedFrom(octokit: Octokit, stack: string, head: string): Promi
     const file = [...readZip(Buffer.from(archive.data as ArrayBuffer)).values()][0];
     const planned = file ? readPlanned(file) : undefined;
     if (planned?.stack !== stack || planned.head !== head) return undefined;
-    return { ...planned, ...(artifact.created_at === null ? {} : { at: artifact.created_at }) };
+    const shown = await new PlanComments(octokit, pull).shown(stack);
+    const at = [artifact.created_at ?? "", shown?.at ?? ""].sort().at(-1) ?? "";
+    return { ...planned, commented: shown?.digest === planned.text, at };
   }
   return undefined;
 }
@@ -292,8 +314,7 @@ async function isPlanRun(octokit: Octokit, run: number): Promise<boolean> {
   const { data } = await octokit.rest.actions.getWorkflowRun({ ...repository(), run_id: run });
   const { owner, repo } = repository();
   return (
-    data.event === "workflow_run" &&
-    data.path.split("@")[0] === PLAN_WORKFLOW &&
+    data.path.split("@")[0] === own(PLAN_WORKFLOWS, data.event) &&
     data.repository.full_name === `${owner}/${repo}` &&
     data.head_repository?.full_name === `${owner}/${repo}`
   );
@@ -302,10 +323,15 @@ async function isPlanRun(octokit: Octokit, run: number): Promise<boolean> {
 function readPlanned(bytes: Buffer): PlannedBundle | undefined {
   const raw: unknown = JSON.parse(bytes.toString());
   if (!isObject(raw)) return undefined;
-  const { stack, head, base, digest } = raw;
+  const { stack, head, base, digest, text } = raw;
   const hex = (text: unknown, length: number): text is string =>
     typeof text === "string" && new RegExp(`^[0-9a-f]{${length}}$`).test(text);
-  return typeof stack === "string" && /^[a-z0-9-]+$/.test(stack) && hex(head, 40) && hex(base, 40) && hex(digest, 64)
-    ? { stack, head, base, digest }
+  return typeof stack === "string" &&
+    /^[a-z0-9-]+$/.test(stack) &&
+    hex(head, 40) &&
+    hex(base, 40) &&
+    hex(digest, 64) &&
+    hex(text, 64)
+    ? { stack, head, base, digest, text }
     : undefined;
 }

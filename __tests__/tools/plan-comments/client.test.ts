@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { PlanComments } from "../../../tools/plan-comments/client/comments";
+import { digestOfText, PlanComments } from "../../../tools/plan-comments/client/comments";
 import { connect } from "../../../tools/plan-comments/client/github";
 import { PullRequests } from "../../../tools/plan-comments/client/pulls";
 import { markerOf, readMarker } from "../../../tools/plan-comments/render/index";
@@ -54,6 +54,25 @@ describe("sticky comments", () => {
       unchanged: 1,
     });
     expect(server.requests.filter((request) => !request.startsWith("GET") && request !== "POST /graphql")).toEqual([]);
+  });
+
+  it("tell what they say now and since when, whoever edited them, without parts that are outdated", async () => {
+    expect(await comments().shown("prod")).toBeUndefined();
+    const parts = [body("prod", 1, "first"), body("prod", 2, "second")];
+    await comments().upsert("prod", parts);
+    await comments("dev").upsert("prod", [body("prod", 1, "by somebody else")]);
+    const at = "2026-01-01T00:00:00Z";
+    expect(await comments().shown("prod")).toEqual({ digest: digestOfText(parts), at });
+    Object.assign(server.comments[1] ?? {}, {
+      body: `${body("prod", 2, "nothing to see")}\r\n`,
+      updated_at: "2026-01-05T00:00:00Z",
+    });
+    expect(await comments().shown("prod")).toEqual({
+      digest: digestOfText([body("prod", 1, "first"), body("prod", 2, "nothing to see")]),
+      at: "2026-01-05T00:00:00Z",
+    });
+    await comments().upsert("prod", [body("prod", 1, "shorter")]);
+    expect(await comments().shown("prod")).toMatchObject({ digest: digestOfText([body("prod", 1, "shorter")]) });
   });
 
   it("are kept apart by stack", async () => {

@@ -18,7 +18,7 @@ import { inspectStack } from "../../../tools/plan-comments/commands/inspect";
 import { StackLocks } from "../../../tools/plan-comments/commands/locks";
 import { digestOfPlan } from "../../../tools/plan-comments/commands/normalise";
 import { parseCommand } from "../../../tools/plan-comments/commands/parse";
-import { missingFor, type PlannedBundle } from "../../../tools/plan-comments/commands/requirements";
+import { type CommentedPlan, missingFor } from "../../../tools/plan-comments/commands/requirements";
 import { keyOf, S3BundleStore } from "../../../tools/plan-comments/commands/store";
 import { readDependencies, readSynth } from "../../../tools/plan-comments/files";
 import { readZip } from "../../../tools/plan-comments/zip";
@@ -92,14 +92,25 @@ describe("requirements", () => {
     fork: false,
     author: "author",
     headSha: HEAD,
+    headRef: "feature",
     baseRef: "main",
+    defaultBranch: "main",
     baseSha: BASE,
     behind: 0,
     mergeable: true,
     approvers: ["lead"],
+    approvedAt: "2026-01-02T00:00:00Z",
     objectors: [],
   };
-  const planned: PlannedBundle = { stack: "prod", head: HEAD, base: BASE, digest: "d".repeat(64) };
+  const planned: CommentedPlan = {
+    stack: "prod",
+    head: HEAD,
+    base: BASE,
+    digest: "d".repeat(64),
+    text: "e".repeat(64),
+    commented: true,
+    at: "2026-01-01T00:00:00Z",
+  };
   const apply = { name: "apply", stack: "prod" } as const;
 
   it("let an apply through when everything is there", () => {
@@ -112,10 +123,19 @@ describe("requirements", () => {
     [
       "an approval of the newest plan",
       "write",
-      { approvedAt: "2026-01-01T00:00:00Z" },
-      { ...planned, at: "2026-01-01T00:00:01Z" },
+      {},
+      { ...planned, at: "2026-01-02T00:00:01Z" },
       /an approval of the newest plan/,
     ],
+    ["a time of its approval", "write", { approvedAt: undefined }, planned, /an approval of the newest plan/],
+    [
+      "the comment that was planned",
+      "write",
+      {},
+      { ...planned, commented: false },
+      /the comment as the plan job wrote it/,
+    ],
+    ["the main branch as its base", "write", { baseRef: "side" }, planned, /a pull request against main/],
     ["a withdrawn objection", "write", { objectors: ["x"] }, planned, /asks for changes/],
     ["no conflicts", "write", { mergeable: false }, planned, /without conflicts/],
     ["GitHub's answer", "write", { mergeable: undefined }, planned, /still working that out/],
@@ -547,6 +567,26 @@ describe("inspection of a pull request's Terraform JSON", () => {
       /endpoints is not allowed/,
     ],
     [
+      "a role that the provider takes on",
+      root({ provider: { aws: [{ region: "ap-northeast-2" }, { alias: "x", assume_role: { role_arn: "x" } }] } }),
+      {},
+      /provider aws: assume_role is not allowed/,
+    ],
+    [
+      "an argument that nobody listed",
+      root({ provider: { random: { brand_new: true } } }),
+      {},
+      /provider random: brand_new is not allowed/,
+    ],
+    [
+      "a variable for the program that fetches a token",
+      root({
+        provider: { kubernetes: { exec: { command: "aws", args: ["eks", "get-token"], env: { AWS_PROFILE: "x" } } } },
+      }),
+      {},
+      /provider kubernetes: env is not allowed/,
+    ],
+    [
       "a program for credentials",
       root({ provider: { kubernetes: { exec: { command: "sh", args: ["-c", "env"] } } } }),
       {},
@@ -780,14 +820,22 @@ describe("inspection of a pull request's Terraform JSON", () => {
 describe("a comment", () => {
   let server: GitHubServer;
   let stack: string;
-  let planned: PlannedBundle | undefined;
+  let planned: CommentedPlan | undefined;
   beforeEach(async () => {
     server = new GitHubServer();
     await server.start();
     stack = freshStack();
     server.permissions = { dev: "write", lead: "write", guest: "read" };
     server.reviews = [{ user: "lead", state: "APPROVED", commit: HEAD }];
-    planned = { stack, head: HEAD, base: BASE, digest: "d".repeat(64) };
+    planned = {
+      stack,
+      head: HEAD,
+      base: BASE,
+      digest: "d".repeat(64),
+      text: "e".repeat(64),
+      commented: true,
+      at: "2026-01-01T00:00:00Z",
+    };
   });
   afterEach(() => server.stop());
 

@@ -8,6 +8,8 @@ export interface StoredComment {
   html_url: string;
   user: { login: string; type: string };
   minimised: boolean;
+  /** When it was last written; tests that edit it say when. */
+  updated_at: string;
 }
 
 export interface StoredArtifact {
@@ -48,6 +50,7 @@ export class GitHubServer {
     fork: false,
     mergeable: true as boolean | null,
   };
+  defaultBranch = "main";
   baseSha = "b".repeat(40);
   behind = 0;
   /** Given a day after the artifacts were kept, unless they say when. */
@@ -92,6 +95,7 @@ export class GitHubServer {
       html_url: `https://github.example/pull/1#issuecomment-${id}`,
       user: { login, type: "User" },
       minimised: false,
+      updated_at: "2026-01-01T00:00:00Z",
     };
     this.comments.push(comment);
     return comment;
@@ -171,7 +175,7 @@ export class GitHubServer {
         user: { login: pull.author },
         mergeable: pull.mergeable,
         head: { sha: pull.headSha, ref: "feature", repo: { full_name: pull.fork ? "someone/infra" : full_name } },
-        base: { ref: pull.baseRef, sha: this.baseSha, repo: { full_name } },
+        base: { ref: pull.baseRef, sha: this.baseSha, repo: { full_name, default_branch: this.defaultBranch } },
       });
     }
     if (is("GET", /\/pulls\/1\/reviews$/)) {

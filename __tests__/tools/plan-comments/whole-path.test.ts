@@ -310,6 +310,13 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     expect(readFileSync(join(folder, "gh.log"), "utf8")).toContain("Apply of `staging`: success.");
   });
 
+  it("applies what was planned for a command in a comment", async () => {
+    await plan();
+    github.origins[PLAN_RUN] = { event: "issue_comment", path: ".github/workflows/infra-command.yml" };
+    expect((await apply()).status).toBe("success");
+    expect(greeting()).toContain("as reviewed");
+  });
+
   it("has nothing left to do after the merge of what was applied, and frees the stack", async () => {
     await plan();
     await apply();
@@ -331,12 +338,49 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     expect(await locks.holder("staging")).toBeUndefined();
 
     // Another run starts on another runner.
-    for (const name of ["reviewed", "synth/stacks", "planned.json"]) rmSync(join(folder, name), { recursive: true });
+    for (const name of ["reviewed", "synth/stacks"]) rmSync(join(folder, name), { recursive: true });
     synthesize(join(folder, "synth"), "as reviewed");
     const same = await apply({ "merged-pull": "1", "merged-head": HEAD }, "push");
     expect(same.outputs.again?.verdict).toBe("same");
     expect(same.status).toBe("success");
     expect(greeting()).toContain("as reviewed");
+  });
+
+  it.each([
+    ["approved by nobody", () => Object.assign(github, { reviews: [] }), /merged without an approval of aaaaaaa/],
+    [
+      "approved before it was planned",
+      () => Object.assign(github.reviews[0] ?? {}, { at: "2025-12-31T23:59:59Z" }),
+      /merged without an approval of the newest plan/,
+    ],
+    [
+      "approved under a comment that said something else",
+      () => Object.assign(github.comments[0] ?? {}, { body: "<!-- urr-plan stack=staging part=1 -->\nno changes" }),
+      /merged without the comment as the plan job wrote it/,
+    ],
+  ])("stops after the merge at a plan that was %s", async (_, spoil, message) => {
+    await plan();
+    spoil();
+    synthesize(join(folder, "synth"), "as reviewed");
+    const merged = await apply({ "merged-pull": "1", "merged-head": HEAD }, "push");
+    expect(merged.log).toMatch(message);
+    expect(merged.outputs.again?.verdict).toBe("different");
+    expect(merged.status).toBe("failure");
+    expect(greeting()).toBeUndefined();
+  });
+
+  it("fails to apply under a comment that somebody edited, and under one that was edited back after its approval", async () => {
+    await plan();
+    const comment = github.comments[0];
+    const written = comment?.body ?? "";
+    const edit = (body: string) => Object.assign(comment ?? {}, { body, updated_at: "2026-01-03T00:00:00Z" });
+    edit(written.replace("1 to add", "no changes"));
+    expect((await apply()).outputs.decide?.kind).toBe("answer");
+    expect(github.comments.at(-1)?.body).toContain("the comment as the plan job wrote it; it is gone, or was edited");
+    edit(written);
+    expect((await apply()).outputs.decide?.kind).toBe("answer");
+    expect(github.comments.at(-1)?.body).toContain("an approval of the newest plan: the last one is older than it");
+    expect(greeting()).toBeUndefined();
   });
 
   it("fails on a bundle that was tampered with, applies nothing and says so", async () => {
@@ -445,6 +489,8 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     ["a pull request's own workflow", { event: "pull_request", path: ".github/workflows/ci.yml" }],
     ["a branch's copy of the plan workflow", { event: "push" }],
     ["a fork", { headRepository: "someone/infra" }],
+    ["a workflow of another name that a comment starts", { event: "issue_comment" }],
+    ["the command workflow as a branch has it", { event: "pull_request", path: ".github/workflows/infra-command.yml" }],
   ])("looks past a digest that a run of %s kept under the same name", async (_, origin) => {
     await plan();
     const evil = packBundle(
@@ -452,7 +498,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
       new Map([["plan.tfplan", Buffer.from("evil")]]),
     );
     store.objects.set(`/urr-plan-bundles/${keyOf(evil.planned)}`, { body: evil.bytes, headers: {} });
-    keep(`planned-staging-${HEAD}`, 666, Buffer.from(JSON.stringify(evil.planned)));
+    keep(`planned-staging-${HEAD}`, 666, Buffer.from(JSON.stringify({ ...evil.planned, text: "0".repeat(64) })));
     github.runs[666] = "completed";
     github.origins[666] = origin;
     github.pageSize = 1;

@@ -8,6 +8,7 @@ const FOLDER = join(import.meta.dirname, "../../../.github/workflows");
 const NAMES = readdirSync(FOLDER).filter((name) => /^(?:infra-.*|drift)\.yml$/.test(name));
 
 interface Step {
+  readonly id?: string;
   readonly name?: string;
   readonly uses?: string;
   readonly run?: string;
@@ -24,12 +25,12 @@ interface Job {
   readonly permissions?: Readonly<Record<string, string>>;
   readonly steps?: readonly Step[];
   readonly environment?: string;
-  readonly concurrency?: { readonly "cancel-in-progress": boolean };
+  readonly concurrency?: { readonly group: string; readonly "cancel-in-progress": boolean };
 }
 interface Workflow {
   readonly on: Readonly<Record<string, unknown>>;
   readonly permissions: Readonly<Record<string, string>>;
-  readonly concurrency?: { readonly "cancel-in-progress": boolean };
+  readonly concurrency?: { readonly group: string; readonly "cancel-in-progress": boolean };
   readonly jobs: Readonly<Record<string, Job>>;
 }
 
@@ -157,6 +158,37 @@ describe("workflows of the infrastructure", () => {
     const contexts = { inputs: { runner, pull } };
     expect({ plan: runs(plan?.if, contexts), preview: runs(preview?.if, contexts) }).toEqual(expected);
     expect(plan?.["runs-on"]).toBe("${{ inputs.runner }}");
+  });
+
+  it("plan on command the stacks that it names, where the pull request's are planned, in turn with those of a push", () => {
+    const { synth, plan } = workflow("infra-command.yml").jobs;
+    expect(runs(synth?.if, { needs: { decide: { outputs: { kind: "plan" } } } })).toBe(true);
+    for (const kind of ["apply", "unlock", "answer", "ignore"])
+      expect(runs(synth?.if, { needs: { decide: { outputs: { kind } } } })).toBe(false);
+    expect(runs(plan?.if, { needs: { synth: { outputs: { run: "5" } } } })).toBe(true);
+    expect(runs(plan?.if, { needs: { synth: { outputs: { run: "" } } } })).toBe(false);
+    const placed = (stack: string, vars: Readonly<Record<string, string>>) =>
+      ["environment", "runner"].map((name) => filled(String(plan?.with?.[name]), { matrix: { stack }, vars }));
+    const vars = { STAGING_VPC_RUNNER: "vpc-a", PRODUCTION_VPC_RUNNER: "vpc-b" };
+    expect(placed("staging", {})).toEqual(["staging-plan", "ubuntu-24.04"]);
+    expect(placed("prod", vars)).toEqual(["production-plan", "ubuntu-24.04"]);
+    expect(placed("staging-platform", vars)).toEqual(["staging-plan", "vpc-a"]);
+    expect(placed("prod-platform", vars)).toEqual(["production-plan", "vpc-b"]);
+    expect(placed("prod-platform", {})).toEqual(["production-plan", ""]);
+    const branch = {
+      repository: "urr/infra",
+      event: { workflow_run: { head_repository: { full_name: "urr/infra" }, head_branch: "b" } },
+    };
+    expect(
+      filled(plan?.concurrency?.group ?? "", { github: branch, needs: { decide: { outputs: { branch: "b" } } } }),
+    ).toBe(filled(workflow("infra-plan.yml").concurrency?.group ?? "", { github: branch }));
+  });
+
+  it("find a commit's pull request among those that go to main, one at most", () => {
+    for (const name of ["infra-plan.yml", "infra-preview.yml"])
+      expect(steps(name).find(({ id }) => id === "pull")?.run).toContain(
+        'select(.head.sha == $sha and .head.repo.full_name == $from and .base.ref == "main")',
+      );
   });
 
   it("plan and apply every stack that CI may, with the state that it has", () => {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Octokit } from "@octokit/rest";
 import { markerOf, type Remembered, readMarker, readMemory, unpackMemory } from "../render/index";
 
@@ -13,6 +14,14 @@ interface Comment {
   readonly nodeId: string;
   readonly body: string;
   readonly url: string;
+  /** When it was last written or edited, in ISO 8601. */
+  readonly at: string;
+}
+
+/** A stack's comment as it stands now. */
+export interface ShownText {
+  readonly digest: string;
+  readonly at: string;
 }
 
 export interface UpsertResult {
@@ -53,6 +62,18 @@ export class PlanComments {
   /** Body of a stack's first part, if there is one of our own. */
   async firstBody(stack: string): Promise<string | undefined> {
     return (await this.own(stack)).get(1)?.[0]?.body;
+  }
+
+  /** What the stack's comment says now, and since when: people with write permission can edit what others wrote. */
+  async shown(stack: string): Promise<ShownText | undefined> {
+    const parts = [...(await this.own(stack))]
+      .sort(([a], [b]) => a - b)
+      .flatMap(([, comments]) => comments.filter(({ body }) => !body.includes(OUTDATED_TEXT)));
+    const at = parts
+      .map((comment) => comment.at)
+      .sort()
+      .at(-1);
+    return at === undefined ? undefined : { digest: digestOfText(parts.map(({ body }) => body)), at };
   }
 
   /**
@@ -128,10 +149,10 @@ export class PlanComments {
     const login = await this.login();
     const all = await this.github.paginate(this.github.rest.issues.listComments, { ...this.place(), per_page: 100 });
     const parts = new Map<number, Comment[]>();
-    for (const { id, node_id, body, html_url, user } of [...all].sort((a, b) => a.id - b.id)) {
+    for (const { id, node_id, body, html_url, user, updated_at } of [...all].sort((a, b) => a.id - b.id)) {
       const marker = readMarker(body ?? "");
       if (user?.login !== login || marker?.stack !== stack) continue;
-      const comment = { id, nodeId: node_id, body: body ?? "", url: html_url };
+      const comment = { id, nodeId: node_id, body: body ?? "", url: html_url, at: updated_at };
       parts.set(marker.part, [...(parts.get(marker.part) ?? []), comment]);
     }
     return parts;
@@ -161,7 +182,7 @@ export class PlanComments {
     for (let attempt = 1; ; attempt++) {
       try {
         const { data } = await this.github.rest.issues.createComment({ ...this.place(), body });
-        return { id: data.id, nodeId: data.node_id, body, url: data.html_url };
+        return { id: data.id, nodeId: data.node_id, body, url: data.html_url, at: data.updated_at };
       } catch (error) {
         const status = (error as { status?: number }).status ?? 0;
         if (attempt >= 3 || (status !== 0 && status < 500)) throw error;
@@ -198,5 +219,12 @@ export class PlanComments {
 }
 
 /** GitHub stores line ends as they come and may trim the end. */
-const sameText = (a: string, b: string): boolean =>
-  a.replaceAll("\r\n", "\n").trimEnd() === b.replaceAll("\r\n", "\n").trimEnd();
+const stored = (text: string): string => text.replaceAll("\r\n", "\n").trimEnd();
+
+const sameText = (a: string, b: string): boolean => stored(a) === stored(b);
+
+/** SHA-256 of the parts of a comment, as GitHub stores them. */
+export const digestOfText = (bodies: readonly string[]): string =>
+  createHash("sha256")
+    .update(JSON.stringify(bodies.map(stored)))
+    .digest("hex");

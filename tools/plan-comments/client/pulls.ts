@@ -11,7 +11,9 @@ export interface PullFacts {
   readonly fork: boolean;
   readonly author: string;
   readonly headSha: string;
+  readonly headRef: string;
   readonly baseRef: string;
+  readonly defaultBranch: string;
   /** Tip of the base branch now. */
   readonly baseSha: string;
   /** Commits of the base branch that the head does not have. */
@@ -137,7 +139,9 @@ export class PullRequests {
       fork,
       author,
       headSha: pull.head.sha,
+      headRef: pull.head.ref,
       baseRef: pull.base.ref,
+      defaultBranch: pull.base.repo.default_branch,
       baseSha: branch.commit.sha,
       behind: comparison.behind_by,
       mergeable: pull.mergeable ?? undefined,

@@ -4,7 +4,6 @@ import { dirname, join } from "node:path";
 import { deterministicZip } from "../../../lib/lambda-bundle/zip";
 import { isObject } from "../render/plan";
 import { isSafePath, readZip } from "../zip";
-import type { PlannedBundle } from "./requirements";
 
 /** What a bundle says of itself: one stack's plan of one commit against one base, and every file by its digest. */
 export interface Manifest {
@@ -13,6 +12,11 @@ export interface Manifest {
   readonly head: string;
   readonly base: string;
   readonly files: Readonly<Record<string, string>>;
+}
+
+/** Which bundle is meant: its manifest's identity and the manifest's SHA-256. */
+export interface BundleRef extends Pick<Manifest, "stack" | "head" | "base"> {
+  readonly digest: string;
 }
 
 const MANIFEST = "manifest.json";
@@ -32,7 +36,7 @@ const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes)
 export function packBundle(
   identity: Pick<Manifest, "stack" | "head" | "base">,
   files: ReadonlyMap<string, Buffer>,
-): { readonly bytes: Buffer; readonly planned: PlannedBundle } {
+): { readonly bytes: Buffer; readonly planned: BundleRef } {
   const unsafe = [...files.keys()].filter((path) => !isSafePath(path) || path === MANIFEST);
   if (unsafe.length > 0)
     throw new BundleError(unsafe.map((path) => `${JSON.stringify(path)} may not be a file's path`));
@@ -58,7 +62,7 @@ export function packBundle(
  *
  * @throws BundleError naming everything that differs
  */
-export function openBundle(bytes: Buffer, planned: PlannedBundle): ReadonlyMap<string, Buffer> {
+export function openBundle(bytes: Buffer, planned: BundleRef): ReadonlyMap<string, Buffer> {
   let entries: ReadonlyMap<string, Buffer>;
   try {
     entries = readZip(bytes);

@@ -3,7 +3,7 @@ import type { PullFacts, PullRequests, Reaction } from "../client/pulls";
 import { code } from "../render/markdown";
 import type { Lock, StackLocks } from "./locks";
 import { type Command, helpText, parseCommand } from "./parse";
-import { missingFor, type PlannedBundle } from "./requirements";
+import { type CommentedPlan, missingFor, type PlannedBundle } from "./requirements";
 
 /** The parts of GitHub's `issue_comment` event that matter. */
 export interface CommentEvent {
@@ -28,7 +28,7 @@ export interface Surroundings {
   /** Workflow run that is carrying out the command. */
   readonly run: number;
   /** What the plan job of this head wrote down for a stack. */
-  readonly plannedOf: (pull: number, stack: string, head: string) => Promise<PlannedBundle | undefined>;
+  readonly plannedOf: (pull: number, stack: string, head: string) => Promise<CommentedPlan | undefined>;
 }
 
 export type Decision =

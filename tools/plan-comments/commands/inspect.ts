@@ -1,5 +1,5 @@
 import { CHARTS } from "../../../environments/platform";
-import { isList, isObject, type Json, type JsonObject } from "../render/plan";
+import { isList, isObject, type Json, type JsonObject, own } from "../render/plan";
 
 /** Providers whose code may run with credentials, by local name. */
 const PROVIDERS: Readonly<Record<string, string>> = {
@@ -11,27 +11,25 @@ const PROVIDERS: Readonly<Record<string, string>> = {
 
 const allowed = (provider: string): boolean => Object.hasOwn(PROVIDERS, provider);
 
-/** Arguments that make a provider read files, run programs or talk to somebody else. */
-const FORBIDDEN_PROVIDER_ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
+/** What may be said of how to reach a cluster. */
+const CLUSTER_ARGUMENTS = ["host", "cluster_ca_certificate", "exec"];
+
+/**
+ * Arguments that a provider may be given. Others name files of the runner, credentials, or another account or endpoint, and each new
+ * version of a provider may bring more of them.
+ */
+const PROVIDER_ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   aws: [
-    "endpoints",
-    "access_key",
-    "secret_key",
-    "token",
-    "profile",
-    "shared_config_files",
-    "shared_credentials_files",
-    "assume_role",
-    "assume_role_with_web_identity",
-    "custom_ca_bundle",
-    "http_proxy",
-    "https_proxy",
-    "ec2_metadata_service_endpoint",
-    "sts_region",
-    "insecure",
+    "alias",
+    "region",
+    "allowed_account_ids",
+    "default_tags",
+    "skip_credentials_validation",
+    "skip_requesting_account_id",
   ],
-  kubernetes: ["config_path", "config_paths", "proxy_url", "insecure", "client_key", "token", "username", "password"],
-  helm: ["registry", "registries", "plugins_path", "repository_config_path", "registry_config_path"],
+  kubernetes: ["alias", ...CLUSTER_ARGUMENTS],
+  helm: ["alias", "kubernetes"],
+  random: ["alias"],
 };
 
 /** Attributes that name files of the runner: only what synth packed may be read. */
@@ -254,26 +252,23 @@ function inspectSettings(
 }
 
 function inspectProvider(path: string, name: string, configuration: JsonObject, problems: string[]): void {
-  for (const argument of FORBIDDEN_PROVIDER_ARGUMENTS[name] ?? []) {
-    if (configuration[argument] !== undefined) problems.push(`${path}: provider ${name}: ${argument} is not allowed`);
-  }
-  for (const inner of [configuration, ...blocks(configuration.kubernetes)]) {
-    for (const argument of FORBIDDEN_PROVIDER_ARGUMENTS.kubernetes ?? []) {
-      if (inner !== configuration && inner[argument] !== undefined)
-        problems.push(`${path}: provider ${name}: ${argument} is not allowed`);
-    }
-    if (inner.host !== undefined && inner.host !== CLUSTER_ENDPOINT)
-      problems.push(`${path}: provider ${name}: host may only be ${CLUSTER_ENDPOINT}`);
-    for (const exec of blocks(inner.exec)) {
+  const refuse = (what: string) => problems.push(`${path}: provider ${name}: ${what}`);
+  const only = (block: JsonObject, known: readonly string[]) => {
+    for (const argument of Object.keys(block)) if (!known.includes(argument)) refuse(`${argument} is not allowed`);
+  };
+  const clusters = blocks(configuration.kubernetes);
+  only(configuration, own(PROVIDER_ARGUMENTS, name) ?? []);
+  for (const cluster of clusters) only(cluster, CLUSTER_ARGUMENTS);
+  for (const cluster of [configuration, ...clusters]) {
+    if (cluster.host !== undefined && cluster.host !== CLUSTER_ENDPOINT) refuse(`host may only be ${CLUSTER_ENDPOINT}`);
+    for (const exec of blocks(cluster.exec)) {
+      only(exec, ["api_version", "command", "args"]);
       const [command, verb, ...flags] = isList(exec.args) ? exec.args.map(String) : [];
       const known = flags.every(
         (flag, index) => index % 2 === 1 || ["--output", "--region", "--cluster-name"].includes(flag),
       );
       if (exec.command !== "aws" || command !== "eks" || verb !== "get-token" || !known)
-        problems.push(
-          `${path}: provider ${name}: exec may only be aws eks get-token, with --output, --region and --cluster-name`,
-        );
-      if (exec.env !== undefined) problems.push(`${path}: provider ${name}: exec may not set variables`);
+        refuse("exec may only be aws eks get-token, with --output, --region and --cluster-name");
     }
   }
 }

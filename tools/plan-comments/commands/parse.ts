@@ -55,10 +55,10 @@ export const helpText = (stacks: readonly string[]): string =>
   [
     "| comment | what it does |",
     "|:--|:--|",
-    "| `cdktf plan [stack]` | plans the stack, or all of them, for the head of this pull request |",
+    "| `cdktf plan [stack]` | plans the stack, or all of them, for the head of this pull request again |",
     "| `cdktf apply <stack> [commit]` | applies exactly the plan that was commented, if everything required is there |",
     "| `cdktf unlock <stack>` | gives up this pull request's lock on the stack |",
     "| `cdktf help` | this |",
     "",
-    `Stacks: ${stacks.map((stack) => `\`${stack}\``).join(", ")}. Applying needs: write permission, an approval of the newest commit and its plan by somebody else, who did not push it either, no request for changes, no conflict, a branch that is up to date with its base, and a plan of that commit.`,
+    `Stacks: ${stacks.map((stack) => `\`${stack}\``).join(", ")}. Applying needs: write permission, a pull request against the main branch, an approval of the newest commit and its plan by somebody else, who did not push it either, no request for changes, no conflict, a branch that is up to date with its base, and a plan of that commit, in a comment that nobody edited.`,
   ].join("\n");

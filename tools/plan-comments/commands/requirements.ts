@@ -1,15 +1,44 @@
 import type { Permission, PullFacts } from "../client/pulls";
+import type { BundleRef } from "./bundle";
 import type { Command } from "./parse";
 
 /** What was planned: as the plan job wrote it down. */
-export interface PlannedBundle {
-  readonly stack: string;
-  readonly head: string;
-  readonly base: string;
-  /** SHA-256 of the bundle's manifest. */
-  readonly digest: string;
-  /** When the plan job wrote it down, in ISO 8601 by GitHub's clock. */
-  readonly at?: string;
+export interface PlannedBundle extends BundleRef {
+  /** SHA-256 of the comment that tells the plan. */
+  readonly text: string;
+}
+
+/** A plan with what has become of it on its pull request. */
+export interface CommentedPlan extends PlannedBundle {
+  /** Whether the pull request's comment says what the plan job wrote, to the letter. */
+  readonly commented: boolean;
+  /** When the plan was kept or its comment last written, whichever is later, in ISO 8601 by GitHub's clock. */
+  readonly at: string;
+}
+
+/** What a pull request lacks to be approved, in words. */
+function unapproved({ approvers, headSha, objectors }: PullFacts): readonly string[] {
+  const approval = `an approval of ${headSha.slice(0, 7)} by somebody else with write permission, who did not push it`;
+  return [
+    ...(approvers.length > 0 ? [] : [approval]),
+    ...(objectors.length === 0 ? [] : ["no review that asks for changes"]),
+  ];
+}
+
+/** Why a plan does not count as reviewed, in words; empty if it does. */
+export function unreviewed(facts: PullFacts, planned: CommentedPlan): readonly string[] {
+  const missing = [...unapproved(facts)];
+  if (planned.head !== facts.headSha)
+    missing.push(`a plan of the newest commit: the last one is of ${planned.head.slice(0, 7)}`);
+  if (!planned.commented) {
+    missing.push(
+      `the comment as the plan job wrote it; it is gone, or was edited: comment \`cdktf plan ${planned.stack}\``,
+    );
+  }
+  // The same commit can be planned again, with another outcome: what was approved has to be what was read.
+  if (facts.approvers.length > 0 && (facts.approvedAt ?? "") < planned.at)
+    missing.push("an approval of the newest plan: the last one is older than it");
+  return missing;
 }
 
 /** Everything that is missing for a command to be carried out, in words for its author; empty if nothing is. */
@@ -17,7 +46,7 @@ export function missingFor(
   command: Command,
   permission: Permission,
   facts: PullFacts,
-  planned: PlannedBundle | undefined,
+  planned: CommentedPlan | undefined,
 ): readonly string[] {
   if (command.name === "help") return [];
   const missing: string[] = [];
@@ -32,11 +61,8 @@ export function missingFor(
   need(!facts.fork, "a branch of this repository: what comes from a fork is previewed, never planned");
   if (command.name === "plan") return missing;
   need(!facts.draft, "a pull request that is ready for review, not a draft");
-  need(
-    facts.approvers.length > 0,
-    `an approval of ${facts.headSha.slice(0, 7)} by somebody else with write permission, who did not push it`,
-  );
-  need(facts.objectors.length === 0, "no review that asks for changes");
+  need(facts.baseRef === facts.defaultBranch, `a pull request against ${facts.defaultBranch}`);
+  missing.push(...(planned ? unreviewed(facts, planned) : unapproved(facts)));
   need(facts.mergeable !== false, "a branch without conflicts");
   need(
     facts.mergeable !== undefined,
@@ -49,12 +75,6 @@ export function missingFor(
   );
   if (planned) {
     need(planned.stack === command.stack, "a plan of this very stack");
-    need(planned.head === facts.headSha, `a plan of the newest commit: the last one is of ${planned.head.slice(0, 7)}`);
-    // The same commit can be planned again, with another outcome: what was approved has to be what was read.
-    need(
-      facts.approvers.length === 0 || planned.at === undefined || (facts.approvedAt ?? "") >= planned.at,
-      "an approval of the newest plan: the last one is older than it",
-    );
     need(
       planned.base === facts.baseSha,
       `a plan against ${facts.baseRef} as it is now: the last one was against ${planned.base.slice(0, 7)}`,

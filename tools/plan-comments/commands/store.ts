@@ -1,17 +1,17 @@
 import { GetObjectCommand, NoSuchKey, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
-import type { PlannedBundle } from "./requirements";
+import type { BundleRef } from "./bundle";
 
 /** Where bundles wait between plan and apply. */
 export interface BundleStore {
-  put(planned: PlannedBundle, bytes: Buffer): Promise<void>;
-  get(planned: PlannedBundle): Promise<Buffer>;
+  put(planned: BundleRef, bytes: Buffer): Promise<void>;
+  get(planned: BundleRef): Promise<Buffer>;
 }
 
 /**
  * Address of a bundle: below its environment, which is what the roles may use, and by its digest, so that no other bundle
  * can take its place.
  */
-export const keyOf = (planned: PlannedBundle): string =>
+export const keyOf = (planned: BundleRef): string =>
   `${planned.stack.split("-")[0]}/${planned.stack}/${planned.head}/${planned.digest}.zip`;
 
 /**
@@ -25,7 +25,7 @@ export class S3BundleStore implements BundleStore {
     private readonly kmsKeyId: string,
   ) {}
 
-  async put(planned: PlannedBundle, bytes: Buffer): Promise<void> {
+  async put(planned: BundleRef, bytes: Buffer): Promise<void> {
     try {
       await this.s3.send(
         new PutObjectCommand({
@@ -46,7 +46,7 @@ export class S3BundleStore implements BundleStore {
     }
   }
 
-  async get(planned: PlannedBundle): Promise<Buffer> {
+  async get(planned: BundleRef): Promise<Buffer> {
     const key = keyOf(planned);
     try {
       const { Body: body } = await this.s3.send(new GetObjectCommand({ Bucket: this.bucket, Key: key }));
