@@ -1,8 +1,10 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { filled, runs } from "./expressions";
+import { runJob } from "./job";
 
 const FOLDER = join(import.meta.dirname, "../../../.github/workflows");
 const NAMES = readdirSync(FOLDER).filter((name) => /^(?:infra-.*|drift)\.yml$/.test(name));
@@ -182,6 +184,55 @@ describe("workflows of the infrastructure", () => {
     expect(
       filled(plan?.concurrency?.group ?? "", { github: branch, needs: { decide: { outputs: { branch: "b" } } } }),
     ).toBe(filled(workflow("infra-plan.yml").concurrency?.group ?? "", { github: branch }));
+  });
+
+  describe("a plan on command", () => {
+    let folder: string;
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), "urr-command-"));
+    });
+    afterEach(() => rmSync(folder, { recursive: true }));
+
+    /** Runs the job with a `gh` that answers from these runs and this number of artifacts, and writes down what it is asked to do. */
+    const find = async (workflowRuns: readonly object[], artifacts: number) => {
+      const bin = join(folder, "bin");
+      mkdirSync(bin);
+      writeFileSync(join(folder, "answer.json"), JSON.stringify({ workflow_runs: workflowRuns }));
+      const gh = `#!/bin/sh
+case "$*" in
+  *workflows/infra-synth.yml/runs*) cat '${folder}/answer.json' ;;
+  *artifacts*) echo ${artifacts} ;;
+  *) echo "$@" >> '${folder}/gh.log' ;;
+esac
+`;
+      writeFileSync(join(bin, "gh"), gh, { mode: 0o755 });
+      const { status, outputs } = await runJob("infra-command.yml", "synth", {
+        folder,
+        environment: { PATH: `${bin}:${process.env.PATH}`, GITHUB_REPOSITORY: "urr/infra" },
+        contexts: { github: { token: "t" }, needs: { decide: { outputs: { head: "a".repeat(40) } } } },
+      });
+      const log = join(folder, "gh.log");
+      return { status, run: outputs.find?.run, asked: existsSync(log) ? readFileSync(log, "utf8") : "" };
+    };
+    const run = (id: number, from = "urr/infra", status = "completed") => ({
+      id,
+      status,
+      head_repository: { full_name: from },
+    });
+
+    it("takes what the newest finished synth of this repository's own branch kept", async () => {
+      const kept = await find([run(9, "urr/infra", "in_progress"), run(8, "someone/infra"), run(7), run(6)], 1);
+      expect(kept).toEqual({ status: "success", run: "7", asked: "" });
+    });
+
+    it("synthesizes again where nothing is kept any more, and leaves the plan to what follows", async () => {
+      const gone = await find([run(7)], 0);
+      expect(gone).toMatchObject({ status: "success", run: undefined, asked: "run rerun 7 --repo urr/infra\n" });
+    });
+
+    it("fails where the commit was never synthesized", async () => {
+      expect(await find([run(8, "someone/infra")], 1)).toMatchObject({ status: "failure", run: undefined, asked: "" });
+    });
   });
 
   it("find a commit's pull request among those that go to main, one at most", () => {
