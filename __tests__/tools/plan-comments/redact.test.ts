@@ -54,6 +54,35 @@ const leaks = (output: string, value: string): boolean => {
 };
 
 describe("redaction", () => {
+  it("finds each of many known secrets in a text, at its ends, side by side and one within another", () => {
+    // A small alphabet, so that parts of secrets stand everywhere.
+    const word = fc.string({ minLength: 6, maxLength: 40, unit: fc.constantFrom("a", "b", "c", "é", "1") });
+    fc.assert(
+      fc.property(
+        fc.array(word, { minLength: 1, maxLength: 60 }),
+        fc.array(word),
+        fc.infiniteStream(fc.nat(3)),
+        (secrets, others, turns) => {
+          const text = [...secrets, ...others]
+            .flatMap((one) => [one, ["", " ", "ab", "\n"][turns.next().value] ?? ""])
+            .join("");
+          const scrubbed = new Redactor(secrets).scrub(text);
+          for (const one of secrets) expect(scrubbed).not.toContain(one);
+          // What is left stands in the text as it was.
+          let from = 0;
+          for (const part of scrubbed.split("(sensitive)")) {
+            from = text.indexOf(part, from);
+            expect(from).toBeGreaterThanOrEqual(0);
+            from += part.length;
+          }
+          const harmless = text.replaceAll(/[abc1é]/g, "z");
+          expect(new Redactor(secrets).scrub(harmless)).toBe(harmless);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
   it("never shows a value that Terraform marks sensitive, nor the same value elsewhere in the plan", () => {
     fc.assert(
       fc.property(secret, secret, (old, fresh) => {
