@@ -99,10 +99,16 @@ function scheduled(options: { cycles?: number; batchSize?: number } = {}) {
 }
 
 describe("schedule", () => {
-  it("fails to start with cycles of another length than a tick: the tables number ticks by it", () => {
+  it("fails to start with settings that would let nobody in or count ticks wrongly, naming all of them", () => {
     const { client, countersTable, positionsTable } = tables;
-    const options = { client, countersTable, positionsTable, batchSize: 2, telemetry: silentTelemetry };
-    expect(() => createHandler({ ...options, cycleSeconds: 5 })).toThrow("CYCLE_SECONDS: given 5; allowed is 10");
+    const options = { client, countersTable, positionsTable, telemetry: silentTelemetry };
+    const wrong = { batchSize: Number("x"), cycles: 0, cycleSeconds: 5 };
+    const messages = [
+      "BATCH_SIZE: given NaN; allowed is a whole number from 1",
+      "CYCLES: given 0; allowed is a whole number from 1",
+      "CYCLE_SECONDS: given 5; allowed is 10 (the tables number ticks by it, and the API tells rates by it). Set it to 10, or leave it out",
+    ];
+    expect(() => createHandler({ ...options, ...wrong })).toThrow(messages.join("\n"));
   });
 
   it("lets in six batches a minute, ten seconds apart", async () => {

@@ -80,12 +80,7 @@ const SAFETY_MS = 2_500;
  */
 export function createHandler(options: AdvancerOptions) {
   const cycles = options.cycles ?? 6;
-  const cycleSeconds = options.cycleSeconds ?? TICK_SECONDS;
-  if (cycleSeconds !== TICK_SECONDS) {
-    throw new Error(
-      `CYCLE_SECONDS: given ${cycleSeconds}; allowed is ${TICK_SECONDS}, by which the tables number ticks and the API tells rates: change TICK_SECONDS with it`,
-    );
-  }
+  checkSettings({ ...options, cycles });
   const nowMs = options.nowMs ?? Date.now;
   const monotonic = options.monotonic ?? (() => performance.now());
   const sleep = options.sleep ?? ((ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)));
@@ -108,6 +103,23 @@ export function createHandler(options: AdvancerOptions) {
     }
     return outcomes;
   };
+}
+
+/** What the function's environment sets. A number that is none would let nobody in, and nothing would say so. */
+function checkSettings({ batchSize, cycles, cycleSeconds = TICK_SECONDS }: AdvancerOptions & { cycles: number }): void {
+  const counts = { BATCH_SIZE: batchSize, CYCLES: cycles };
+  const problems = Object.entries(counts)
+    .filter(([, given]) => !Number.isSafeInteger(given) || given < 1)
+    .map(([name, given]) => `${name}: given ${given}; allowed is a whole number from 1`);
+  if (cycleSeconds !== TICK_SECONDS) {
+    const reason = "the tables number ticks by it, and the API tells rates by it";
+    problems.push(
+      `CYCLE_SECONDS: given ${cycleSeconds}; allowed is ${TICK_SECONDS} (${reason}). Set it to ${TICK_SECONDS}, or leave it out`,
+    );
+  }
+  if (problems.length > 0) {
+    throw new Error(problems.join("\n"));
+  }
 }
 
 /** Advances every event that is due at this tick. One event's failure does not hold up the others. */
