@@ -329,6 +329,32 @@ describe("advancing over arbitrary stripes", () => {
     );
   });
 
+  it("counts early places by their drawn positions, those given up not at all", () => {
+    const early = fc.record({
+      seed: fc.stringMatching(/^[0-9a-f]{32}$/),
+      counts: fc.array(fc.nat(12), { minLength: 1, maxLength: 8 }),
+      quota: fc.nat(40),
+      serving: fc.nat(60),
+      givenUp: fc.uniqueArray(fc.integer({ min: 1, max: 96 }), { maxLength: 30 }),
+    });
+    fc.assert(
+      fc.property(early, ({ seed, counts, quota, serving, givenUp }) => {
+        const draw = { seed, counts };
+        const last = counts.reduce((sum, count) => sum + count, 0);
+        const start = Math.min(serving, last);
+        const reclaimed = givenUp.map((place) => ({ place, count: 1 }));
+        const handedOut = counts.map(() => 0);
+        const queue = { servingCounter: start, handedOut, reclaimed: [], early: { draw, reclaimed } };
+        const target = advanceTarget(queue, quota);
+        const held = Array.from({ length: last - start }, (_, index) => start + 1 + index).filter(
+          (position) => !givenUp.includes(earlyPlaceOf(draw, position)),
+        );
+        expect(held.filter((position) => position <= target).length).toBe(Math.min(quota, held.length));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it("raises stripes just so far that nothing up to the target is handed out any more", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 16 }), fc.nat(500), (count, target) => {

@@ -156,6 +156,16 @@ describe("a place in line", () => {
     expect(browser.last).toMatchObject({ kind: "waiting", place: { ahead: 1341 } });
   });
 
+  it("drops its number when the event was opened anew and has yet to begin", async () => {
+    const early = { position: null, ahead: null, opensIn: 3600, estimatedWait: null, nextPoll: 15 };
+    browser.answers = [ok(), ok({ ...early, ticket: "anew" }), ok({ ...early, ticket: "anew" })];
+    browser.line().start();
+    await settle();
+    await browser.tick();
+    expect(browser.last).toMatchObject({ kind: "early", opensIn: 3600 });
+    expect(await browser.tick()).toBe(15_000);
+  });
+
   it("is polled when the server says, spread by 15 % to either side", async () => {
     const delays: number[] = [];
     for (const random of [0, 0.5, 0.999]) {

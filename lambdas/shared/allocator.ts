@@ -104,7 +104,10 @@ interface LineState {
 /** A lease older than this is not handed out any more: its places would let a newcomer in front of earlier arrivals. */
 const LEASE_MAX_AGE_MS = 750;
 const ATTEMPTS = 3;
-/** A lease for several calls that is used up sooner than this was too small: twice as many next time. */
+/**
+ * A lease for several calls that is used up sooner than this was too small: twice as many next time. Lambda gives an environment one
+ * call at a time, so there it never comes to that.
+ */
 const SHORT_LEASE_MS = 40;
 /**
  * Leases are there to keep items below DynamoDB's limit of 1,000 writes/s. A stripe that hands out fewer places per second than
@@ -342,6 +345,9 @@ export class Allocator {
       if (old && !served) {
         this.stale.push(lease);
       }
+      if (old) {
+        state.leastSize = 1;
+      }
       return !old;
     });
   }
@@ -365,6 +371,7 @@ export class Allocator {
     if (met !== undefined) {
       if (met.generation !== generation) {
         met.generation = generation;
+        met.leastSize = 1;
         met.known.clear();
         delete met.last;
         delete met.placesPerSecond;

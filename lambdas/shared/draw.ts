@@ -34,15 +34,20 @@ export function positionOfPlace(control: EventControl, { early, place }: Place):
   if (control.opensAt === undefined) {
     return place;
   }
-  const { draw, stripes } = control;
+  const { draw } = control;
   if (draw === undefined) {
     return undefined;
   }
   if (!early) {
     return sum(draw.counts) + place;
   }
-  const stripe = stripeOf(place, stripes);
-  const index = (place - 1 - stripe) / stripes;
+  return earlyPositionOf(draw, place);
+}
+
+/** The position that was drawn for an early place; undefined if nobody came early enough to have it. */
+export function earlyPositionOf(draw: Draw, place: number): number | undefined {
+  const stripe = stripeOf(place, draw.counts.length);
+  const index = (place - 1 - stripe) / draw.counts.length;
   if (index >= (draw.counts[stripe] ?? 0)) {
     return undefined;
   }
@@ -67,43 +72,43 @@ export interface Permutation {
 }
 
 /** Enough for a Feistel network to be a pseudo-random permutation even against who sees others' positions (Luby and Rackoff: four). */
-const ROUNDS = 6;
+const ROUNDS = [0, 1, 2, 3, 4, 5];
+const ROUNDS_BACK = [...ROUNDS].reverse();
 
 /**
- * A permutation that the seed picks: a balanced Feistel network over the next power of four, walked until the value is within
- * the size again (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", cycle walking).
+ * A permutation that the seed picks: a Feistel network over a grid of about as many columns as rows that is just large enough,
+ * walked until the value is within the size again (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", generalized Feistel).
+ * The grid is larger by less than one row, so that hardly any value walks twice.
  */
 export function permutation(seed: string, size: number): Permutation {
   const key = Buffer.from(seed, "hex");
-  const half = 2 ** Math.max(1, Math.ceil(Math.log2(Math.max(2, size)) / 2));
+  const columns = Math.max(2, Math.ceil(Math.sqrt(size)));
+  const rows = Math.max(2, Math.ceil(size / columns));
   const mix = (round: number, value: number) =>
-    createHmac("sha256", key).update(`${round}:${value}`).digest().readUInt32BE(0) % half;
-  const walk = (value: number, step: (left: number, right: number) => readonly [number, number]): number => {
+    createHmac("sha256", key).update(`${round}:${value}`).digest().readUInt32BE(0);
+  const walk = (value: number, rounds: readonly number[], sign: 1 | -1): number => {
     let current = value;
     do {
-      const [left, right] = step(Math.floor(current / half), current % half);
-      current = left * half + right;
+      let [row, column] = [Math.floor(current / columns), current % columns];
+      for (const round of rounds) {
+        if (round % 2 === 0) {
+          row = modulo(row + sign * mix(round, column), rows);
+        } else {
+          column = modulo(column + sign * mix(round, row), columns);
+        }
+      }
+      current = row * columns + column;
     } while (current >= size);
     return current;
   };
   return {
-    forward: (value) =>
-      walk(value, (startLeft, startRight) => {
-        let [left, right] = [startLeft, startRight];
-        for (let round = 0; round < ROUNDS; round += 1) {
-          [left, right] = [right, (left + mix(round, right)) % half];
-        }
-        return [left, right];
-      }),
-    backward: (value) =>
-      walk(value, (startLeft, startRight) => {
-        let [left, right] = [startLeft, startRight];
-        for (let round = ROUNDS - 1; round >= 0; round -= 1) {
-          [left, right] = [(right - mix(round, left) + half) % half, left];
-        }
-        return [left, right];
-      }),
+    forward: (value) => walk(value, ROUNDS, 1),
+    backward: (value) => walk(value, ROUNDS_BACK, -1),
   };
+}
+
+function modulo(value: number, by: number): number {
+  return ((value % by) + by) % by;
 }
 
 function permutationOf(draw: Draw): Permutation {

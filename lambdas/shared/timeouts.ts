@@ -6,8 +6,9 @@ const CONNECTION_TIMEOUT_MS = 500;
 const REQUEST_TIMEOUT_MS = 800;
 
 /**
- * Settings of any SDK client in a function: it gives up in time, after so many attempts, and puts its middleware together once per
- * kind of command instead of for each call, which costs up to a millisecond (the SDK on `cacheMiddleware`).
+ * Settings of an SDK client in a function of the home Region: it gives up in time, after so many attempts, and puts its middleware
+ * together once per kind of command instead of for each call (the SDK on `cacheMiddleware`). What is added to a client, tracing say,
+ * must therefore be added before its first call.
  */
 export function boundedClient(maxAttempts: number) {
   return {

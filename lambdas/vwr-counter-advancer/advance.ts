@@ -1,4 +1,4 @@
-import { earlyPlaceOf, earlyPositions } from "../shared/draw";
+import { earlyPlaceOf, earlyPositionOf, earlyPositions } from "../shared/draw";
 import { type Draw, placesUpTo, positionOf, type ReclaimedRow, stripeOf } from "../shared/schema";
 
 /** What the tables say about an event's queue when its counter is to move. */
@@ -32,11 +32,10 @@ export function advanceTarget(queue: Queue, quota: number): number {
     return quota > 0 ? last : servingCounter;
   }
   const nobodys = placesOf(queue.reclaimed, stripes);
-  const nobodysEarly = placesOf(early?.reclaimed ?? [], stripes);
+  const isNobodysEarly = early === undefined ? () => false : givenUpEarly(early, stripes, quota);
   const held = (position: number): boolean => {
-    if (early !== undefined && position <= before) {
-      // Which place a position belongs to takes six hashes: not asked where nobody has left.
-      return nobodysEarly.size === 0 || !nobodysEarly.has(earlyPlaceOf(early.draw, position));
+    if (position <= before) {
+      return !isNobodysEarly(position);
     }
     const place = position - before;
     const stripe = stripeOf(place, stripes);
@@ -48,6 +47,23 @@ export function advanceTarget(queue: Queue, quota: number): number {
     left -= held(target) ? 1 : 0;
   }
   return target;
+}
+
+/**
+ * Which early positions nobody holds. Place and position follow from each other by six hashes, so whichever is less is computed: the
+ * positions of the places that were given up, or the places of the positions that are about to come in.
+ */
+function givenUpEarly(
+  { draw, reclaimed }: NonNullable<Queue["early"]>,
+  stripes: number,
+  quota: number,
+): (position: number) => boolean {
+  const places = placesOf(reclaimed, stripes);
+  if (places.size > quota) {
+    return (position) => places.has(earlyPlaceOf(draw, position));
+  }
+  const positions = new Set([...places].map((place) => earlyPositionOf(draw, place)));
+  return (position) => positions.has(position);
 }
 
 function placesOf(reclaimed: readonly ReclaimedRow[], stripes: number): ReadonlySet<number> {

@@ -75,11 +75,8 @@ export async function bench(visitors: number, log: (line: string) => void): Prom
   });
   try {
     await createTables(client);
-    await sideBySide(WARM_UP, {
-      baseline: baselineAssigning(client),
-      ours: await assigning(client, 1),
-      spread: await assigning(client, CONCURRENCY),
-    });
+    // As often one design as the other.
+    await sideBySide(WARM_UP, { baseline: baselineAssigning(client), ours: await assigning(client, 1) });
     const allocation = await sideBySide(visitors, {
       baseline: baselineAllocation(client),
       ours: await allocating(client, 1),
@@ -424,7 +421,7 @@ function report(
   };
 }
 
-/** What the advancer computes in a tick that lets in so many of those who came early, if any of them has left. */
+/** What the advancer computes at most in a tick that lets in so many of those who came early: as many places were given up. */
 function drawnPlacesCpuMs(): number {
   const draw = { seed: "5eed".repeat(8), counts: new Array<number>(OPENING_15K.stripes).fill(DRAWN_POSITIONS) };
   const runs = Array.from({ length: 5 }, () => {

@@ -111,7 +111,7 @@ export async function plan(crowd: Crowd, sample: number): Promise<PlanResult> {
   const peakPolls = waiting / crowd.farPollSeconds + Math.min(crowd.visitors, crowd.ratePerTick * 18) / 8;
   // One row, its admission, and the simulated share of counter writes.
   const writesPerVisitor = simulated.assignWriteUnits / simulatedVisitors + 1;
-  const writeUnits = crowd.visitors * writesPerVisitor;
+  const writeUnits = Math.round(crowd.visitors * writesPerVisitor);
   const readUnits = (crowd.visitors / perSecond) * Math.min(crowd.environments, peakPolls * CALL_SECONDS + 1);
   const rowShardWritesPerSecond = (Math.min(arrivalsPerSecond, crowd.visitors) + perSecond) / ROW_SHARDS;
   const million = 1_000_000;

@@ -237,10 +237,13 @@ export class WaitingLine {
     this.schedule(place.nextPoll * (0.85 + this.random() * 0.3));
   }
 
-  /** A number once told stays: part of the server may not have heard of the draw yet, for a second or so. */
+  /**
+   * A number once told stays: part of the server may not have heard of the draw yet, for a second or so. Before the opening there is
+   * no number to keep: the event was opened anew.
+   */
   private withNumber(answer: Place): Place {
     const known = this.place;
-    const forgotten = known !== undefined && isNumbered(known) && !isNumbered(answer);
+    const forgotten = known !== undefined && isNumbered(known) && !isNumbered(answer) && !(answer.opensIn ?? 0);
     return forgotten && known.requestId === answer.requestId ? { ...known, ticket: answer.ticket } : answer;
   }
 
