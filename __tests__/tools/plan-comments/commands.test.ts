@@ -488,6 +488,8 @@ describe("inspection of a pull request's Terraform JSON", () => {
       variable: { x: {} },
     };
     expect(inspect(root(), child)).not.toThrow();
+    const state = { backend: "s3", config: { ...backend, region: "ap-northeast-2" } };
+    expect(inspect(root({ data: { terraform_remote_state: { infra: state } } }))).not.toThrow();
     const exec = {
       kubernetes: [
         { exec: [{ api_version: "v1", command: "aws", args: ["eks", "get-token", "--cluster-name", "urr"] }] },
@@ -605,6 +607,34 @@ describe("inspection of a pull request's Terraform JSON", () => {
       /host may only be .*|insecure is not allowed/,
     ],
     [
+      "a cluster that is a template, and with it a program",
+      root({
+        provider: {
+          helm: [{ kubernetes: '${{host = "https://evil.example", exec = {command = "sh", args = ["x"]}}}' }],
+        },
+      }),
+      {},
+      /provider helm: kubernetes has to be written out, not as a template/,
+    ],
+    [
+      "a program that is a template",
+      root({ provider: { helm: [{ kubernetes: { exec: '${{command = "sh", args = ["-c", "env"]}}' } }] } }),
+      {},
+      /provider helm: exec has to be written out, not as a template/,
+    ],
+    [
+      "a program that is a template in a list",
+      root({ provider: { kubernetes: [{ exec: [['${{command = "sh"}}']] }] } }),
+      {},
+      /provider kubernetes: exec has to be written out, not as a template/,
+    ],
+    [
+      "a provider's configuration that is a template",
+      root({ provider: { helm: "${var.helm}" } }),
+      {},
+      /provider helm has to be written out, not as a template/,
+    ],
+    [
       "a token from another endpoint",
       root({
         provider: {
@@ -628,17 +658,29 @@ describe("inspection of a pull request's Terraform JSON", () => {
         },
       }),
       {},
-      /only states in S3, in urr-terraform-state-prod/,
+      /only the state of the infra stack \(s3, urr-terraform-state-prod\/prod\/terraform\.tfstate\)/,
     ],
     [
       "a role for another state",
+      root({ data: { terraform_remote_state: { x: { backend: "s3", config: { ...backend, role_arn: "x" } } } } }),
+      {},
+      /only the state of the infra stack/,
+    ],
+    [
+      "another state of the environment",
       root({
         data: {
-          terraform_remote_state: { x: { backend: "s3", config: { bucket: backend.bucket, key: "k", role_arn: "x" } } },
+          terraform_remote_state: { infra: { backend: "s3", config: { ...backend, key: "prod/platform.tfstate" } } },
         },
       }),
       {},
-      /only states in S3/,
+      /only the state of the infra stack/,
+    ],
+    [
+      "a state by a configuration that is a template",
+      root({ data: { terraform_remote_state: { infra: { backend: "s3", config: "${var.x}" } } } }),
+      {},
+      /only the state of the infra stack/,
     ],
     [
       "a secret read into the plan",
@@ -760,11 +802,39 @@ describe("inspection of a pull request's Terraform JSON", () => {
       "a state that is not in S3",
       root(),
       { data: { terraform_remote_state: { x: { backend: "http" } } } },
-      /only states in S3/,
+      /only the state of the infra stack/,
     ],
     ["an unknown section", root({ ephemeral: {} }), {}, /section "ephemeral" is not known/],
   ])("fails on %s", (_, top, child, message) => {
     expect(inspect(top, child)).toThrow(message);
+  });
+
+  it.each([
+    ["all providers", { provider: "${var.x}" }, /json: provider has to be/],
+    ["settings", { terraform: ["${var.x}"] }, /json: terraform has to be/],
+    ["a backend", { terraform: { backend: "${var.x}" } }, /json: terraform\.backend has to be/],
+    ["a backend's arguments", { terraform: { backend: { s3: "${var.x}" } } }, /terraform\.backend\.s3 has to be/],
+    ["providers' sources", { terraform: { required_providers: "${var.x}" } }, /required_providers has to be/],
+    ["module calls", { module: "${var.x}" }, /json: module has to be/],
+    ["a module call", { module: { vpc: "${var.x}" } }, /module vpc has to be/],
+    ["all resources", { resource: "${var.x}" }, /json: resource has to be/],
+    ["resources of a type", { resource: { terraform_data: "${var.x}" } }, /terraform_data has to be/],
+    ["a resource", { resource: { terraform_data: { a: "${var.x}" } } }, /terraform_data\.a has to be/],
+    ["a data source", { data: { terraform_remote_state: { a: "${var.x}" } } }, /_remote_state\.a has to be/],
+    ["what is removed", { removed: "${var.x}" }, /json: removed has to be/],
+  ])("fails on a template in place of %s", (_, more, message) => {
+    expect(inspect(root(more))).toThrow(message);
+  });
+
+  it.each([
+    ["defaults", { eks_cluster_endpoint: "https://evil.example" }],
+    ["workspace", "mine"],
+    ["provider", "aws"],
+  ])("fails on a state with %s, which may name another cluster", (argument, value) => {
+    const state = { backend: "s3", config: backend, [argument]: value };
+    expect(inspect(root({ data: { terraform_remote_state: { infra: state } } }))).toThrow(
+      `terraform_remote_state.infra: ${argument} is not allowed`,
+    );
   });
 
   it.each([

@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import { CHARTS } from "../../../environments/platform";
 import { isList, isObject, type Json, type JsonObject, own } from "../render/plan";
 
@@ -168,42 +169,38 @@ function inspectFile(
 ): void {
   for (const section of Object.keys(body))
     if (!SECTIONS.has(section)) problems.push(`${path}: section ${JSON.stringify(section)} is not known`);
-  for (const block of blocks(body.terraform)) inspectSettings(path, block, isRoot ? backend : undefined, problems);
-  if (isRoot && !blocks(body.terraform).some((block) => block.backend !== undefined))
-    problems.push(`${path}: has no backend`);
-  for (const block of blocks(body.provider)) {
+  const settings = blocks(body.terraform, `${path}: terraform`, problems);
+  for (const block of settings) inspectSettings(path, block, isRoot ? backend : undefined, problems);
+  if (isRoot && !settings.some((block) => block.backend !== undefined)) problems.push(`${path}: has no backend`);
+  for (const block of blocks(body.provider, `${path}: provider`, problems)) {
     for (const [name, configurations] of Object.entries(block)) {
       if (!allowed(name)) problems.push(`${path}: provider ${name} is not on the list`);
-      for (const configuration of blocks(configurations)) inspectProvider(path, name, configuration, problems);
+      for (const configuration of blocks(configurations, `${path}: provider ${name}`, problems))
+        inspectProvider(path, name, configuration, problems);
     }
   }
-  for (const block of blocks(body.module)) {
+  for (const block of blocks(body.module, `${path}: module`, problems)) {
     for (const [name, calls] of Object.entries(block)) {
-      for (const call of blocks(calls)) {
+      for (const call of blocks(calls, `${path}: module ${name}`, problems)) {
         const source = typeof call.source === "string" ? /^\.\/modules\/([\w-]+)$/.exec(call.source)?.[1] : undefined;
         if (!isRoot || source === undefined || !modules.has(source))
           problems.push(`${path}: module ${name}: only the stack's own modules may be called`);
       }
     }
   }
-  for (const block of blocks(body.removed)) {
+  for (const block of blocks(body.removed, `${path}: removed`, problems)) {
     for (const key of Object.keys(block))
       if (!["from", "lifecycle"].includes(key)) problems.push(`${path}: removed.${key} is not allowed`);
   }
   for (const section of ["resource", "data"] as const) {
-    for (const block of blocks(body[section])) {
+    const prefix = `${path}: ${section === "data" ? "data." : ""}`;
+    for (const block of blocks(body[section], `${path}: ${section}`, problems)) {
       for (const [type, named] of Object.entries(block)) {
-        for (const group of blocks(named)) {
+        for (const group of blocks(named, `${prefix}${type}`, problems)) {
           for (const [name, values] of Object.entries(group)) {
-            for (const one of blocks(values))
-              inspectResource(
-                `${path}: ${section === "data" ? "data." : ""}${type}.${name}`,
-                section,
-                type,
-                one,
-                backend,
-                problems,
-              );
+            const where = `${prefix}${type}.${name}`;
+            for (const one of blocks(values, where, problems))
+              inspectResource(where, section, type, one, backend, problems);
           }
         }
       }
@@ -229,7 +226,7 @@ function inspectSettings(
     if (!["required_version", "required_providers", "backend", "//"].includes(key))
       problems.push(`${path}: terraform.${key} is not allowed`);
   }
-  for (const list of blocks(block.required_providers)) {
+  for (const list of blocks(block.required_providers, `${path}: terraform.required_providers`, problems)) {
     for (const [name, requirement] of Object.entries(list)) {
       const source = isObject(requirement) ? requirement.source : requirement;
       const plain = typeof source === "string" ? source.replace(/^registry\.terraform\.io\//, "") : "";
@@ -238,9 +235,9 @@ function inspectSettings(
       }
     }
   }
-  for (const kinds of blocks(block.backend)) {
+  for (const kinds of blocks(block.backend, `${path}: terraform.backend`, problems)) {
     for (const [kind, configurations] of Object.entries(kinds)) {
-      for (const configuration of blocks(configurations)) {
+      for (const configuration of blocks(configurations, `${path}: terraform.backend.${kind}`, problems)) {
         const right =
           backend && kind === "s3" && configuration.bucket === backend.bucket && configuration.key === backend.key;
         const elsewhere = Object.keys(configuration).filter((key) => !BACKEND_ARGUMENTS.has(key));
@@ -256,12 +253,14 @@ function inspectProvider(path: string, name: string, configuration: JsonObject, 
   const only = (block: JsonObject, known: readonly string[]) => {
     for (const argument of Object.keys(block)) if (!known.includes(argument)) refuse(`${argument} is not allowed`);
   };
-  const clusters = blocks(configuration.kubernetes);
+  const written = (block: JsonObject, argument: string) =>
+    blocks(block[argument], `${path}: provider ${name}: ${argument}`, problems);
+  const clusters = written(configuration, "kubernetes");
   only(configuration, own(PROVIDER_ARGUMENTS, name) ?? []);
   for (const cluster of clusters) only(cluster, CLUSTER_ARGUMENTS);
   for (const cluster of [configuration, ...clusters]) {
     if (cluster.host !== undefined && cluster.host !== CLUSTER_ENDPOINT) refuse(`host may only be ${CLUSTER_ENDPOINT}`);
-    for (const exec of blocks(cluster.exec)) {
+    for (const exec of written(cluster, "exec")) {
       only(exec, ["api_version", "command", "args"]);
       const [command, verb, ...flags] = isList(exec.args) ? exec.args.map(String) : [];
       const known = flags.every(
@@ -289,10 +288,13 @@ function inspectResource(
   if (typeof values.provider === "string" && !allowed(values.provider.split(".")[0] ?? ""))
     problems.push(`${where}: provider ${values.provider} is not on the list`);
   if (type === "terraform_remote_state") {
-    const config = blocks(values.config)[0] ?? {};
+    const config = isObject(values.config) ? values.config : {};
     const known = Object.keys(config).every((key) => ["bucket", "key", "region"].includes(key));
-    if (values.backend !== "s3" || !known || config.bucket !== backend.bucket)
-      problems.push(`${where}: only states in S3, in ${backend.bucket}, may be read`);
+    const key = `${posix.dirname(backend.key)}/terraform.tfstate`;
+    if (values.backend !== "s3" || !known || config.bucket !== backend.bucket || config.key !== key)
+      problems.push(`${where}: only the state of the infra stack (s3, ${backend.bucket}/${key}) may be read`);
+    for (const argument of Object.keys(values))
+      if (!["backend", "config"].includes(argument)) problems.push(`${where}: ${argument} is not allowed`);
   }
   if (section === "data" && !DATA_SOURCES.has(type))
     problems.push(`${where}: data sources may only be ${[...DATA_SOURCES].join(", ")}`);
@@ -322,10 +324,16 @@ function isPlainJson(text: string, parsed: JsonObject): boolean {
   return text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1") === JSON.stringify(parsed);
 }
 
-/** Terraform's JSON takes a block or a list of blocks everywhere. */
-function blocks(value: Json | undefined): readonly JsonObject[] {
-  if (isList(value)) return value.flatMap((item) => blocks(item));
-  return isObject(value) ? [value] : [];
+/**
+ * Terraform's JSON takes a block or a list of blocks everywhere. Some providers take a template in its place, too, whose outcome
+ * nobody could look at.
+ */
+function blocks(value: Json | undefined, where: string, problems: string[]): readonly JsonObject[] {
+  if (value === undefined) return [];
+  if (isList(value)) return value.flatMap((item) => blocks(item, where, problems));
+  if (isObject(value)) return [value];
+  problems.push(`${where} has to be written out, not as a template`);
+  return [];
 }
 
 function* stringsIn(value: Json): Iterable<string> {
