@@ -125,7 +125,14 @@ describe("requirements", () => {
       "write",
       {},
       { ...planned, at: "2026-01-02T00:00:01Z" },
-      /an approval of the newest plan/,
+      /an approval of the newest plan: the last one is not newer than it/,
+    ],
+    [
+      "an approval that is newer than the plan's second",
+      "write",
+      {},
+      { ...planned, at: "2026-01-02T00:00:00Z" },
+      /not newer than it/,
     ],
     ["a time of its approval", "write", { approvedAt: undefined }, planned, /an approval of the newest plan/],
     [

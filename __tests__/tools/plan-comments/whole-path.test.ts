@@ -379,7 +379,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     expect(github.comments.at(-1)?.body).toContain("the comment as the plan job wrote it; it is gone, or was edited");
     edit(written);
     expect((await apply()).outputs.decide?.kind).toBe("answer");
-    expect(github.comments.at(-1)?.body).toContain("an approval of the newest plan: the last one is older than it");
+    expect(github.comments.at(-1)?.body).toContain("an approval of the newest plan: the last one is not newer than it");
     expect(greeting()).toBeUndefined();
   });
 
@@ -481,7 +481,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     github.reviews = [{ user: "lead", state: "APPROVED", commit: HEAD, at: "2025-12-31T23:59:59Z" }];
     const applied = await apply();
     expect(applied.outputs.decide?.kind).toBe("answer");
-    expect(github.comments.at(-1)?.body).toContain("an approval of the newest plan: the last one is older than it");
+    expect(github.comments.at(-1)?.body).toContain("an approval of the newest plan: the last one is not newer than it");
     expect(greeting()).toBeUndefined();
   });
 

@@ -35,9 +35,9 @@ export function unreviewed(facts: PullFacts, planned: CommentedPlan): readonly s
       `the comment as the plan job wrote it; it is gone, or was edited: comment \`cdktf plan ${planned.stack}\``,
     );
   }
-  // The same commit can be planned again, with another outcome: what was approved has to be what was read.
-  if (facts.approvers.length > 0 && (facts.approvedAt ?? "") < planned.at)
-    missing.push("an approval of the newest plan: the last one is older than it");
+  // The same commit can be planned again, with another outcome: what was approved has to be what was read. GitHub's times have whole seconds.
+  if (facts.approvers.length > 0 && (facts.approvedAt ?? "") <= planned.at)
+    missing.push("an approval of the newest plan: the last one is not newer than it");
   return missing;
 }
 
