@@ -18,7 +18,7 @@ import { inspectStack } from "../../../tools/plan-comments/commands/inspect";
 import { StackLocks } from "../../../tools/plan-comments/commands/locks";
 import { digestOfPlan } from "../../../tools/plan-comments/commands/normalise";
 import { parseCommand } from "../../../tools/plan-comments/commands/parse";
-import { type CommentedPlan, missingFor } from "../../../tools/plan-comments/commands/requirements";
+import { type CommentedPlan, missingFor, unreviewed } from "../../../tools/plan-comments/commands/requirements";
 import { keyOf, S3BundleStore } from "../../../tools/plan-comments/commands/store";
 import { readDependencies, readSynth } from "../../../tools/plan-comments/files";
 import { readZip } from "../../../tools/plan-comments/zip";
@@ -160,6 +160,13 @@ describe("requirements", () => {
     expect(missing[0]).toMatch(message);
   });
 
+  it("count no plan as reviewed that was merged into another branch", () => {
+    expect(unreviewed(facts, planned)).toEqual([]);
+    expect(unreviewed({ ...facts, state: "closed", baseRef: "side" }, planned)).toEqual([
+      "a pull request against main",
+    ]);
+  });
+
   it("name everything that is missing at once", () => {
     expect(missingFor(apply, "none", { ...facts, approvers: [], behind: 1, mergeable: false }, undefined)).toHaveLength(
       5,
@@ -175,6 +182,9 @@ describe("requirements", () => {
     const poor = { ...facts, approvers: [], behind: 3, draft: true, mergeable: false };
     expect(missingFor({ name: "plan" }, "write", poor, undefined)).toEqual([]);
     expect(missingFor({ name: "plan" }, "read", poor, undefined)).toHaveLength(1);
+    expect(missingFor({ name: "plan" }, "write", { ...poor, baseRef: "side" }, undefined)).toEqual([
+      "a pull request against main",
+    ]);
     expect(missingFor({ name: "unlock", stack: "prod" }, "write", { ...poor, state: "closed" }, undefined)).toEqual([]);
   });
 });

@@ -235,11 +235,76 @@ esac
     });
   });
 
-  it("find a commit's pull request among those that go to main, one at most", () => {
-    for (const name of ["infra-plan.yml", "infra-preview.yml"])
-      expect(steps(name).find(({ id }) => id === "pull")?.run).toContain(
-        'select(.head.sha == $sha and .head.repo.full_name == $from and .base.ref == "main")',
-      );
+  describe("a commit's pull request", () => {
+    let folder: string;
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), "urr-pull-"));
+    });
+    afterEach(() => rmSync(folder, { recursive: true }));
+
+    const HEAD = "a".repeat(40);
+    const pull = (number: number, base: string, more: object = {}) => ({
+      number,
+      draft: false,
+      merged_at: "2026-01-02T00:00:00Z",
+      head: { sha: HEAD, repo: { full_name: "urr/infra" } },
+      base: { ref: base },
+      ...more,
+    });
+    const PULLS = [
+      pull(1, "side"),
+      pull(2, "main", { merged_at: null, head: { sha: "c".repeat(40), repo: { full_name: "urr/infra" } } }),
+      pull(3, "main", { merged_at: null, head: { sha: HEAD, repo: { full_name: "someone/infra" } } }),
+      pull(4, "main"),
+      pull(5, "main"),
+    ];
+
+    /** Runs the job with a `gh` that knows these pull requests, by whatever address it is asked for them, and the tip of main. */
+    const find = async (name: string, job: string, pulls: readonly object[] = PULLS) => {
+      const bin = join(folder, "bin");
+      mkdirSync(bin);
+      writeFileSync(join(folder, "pulls.json"), JSON.stringify(pulls));
+      writeFileSync(join(folder, "main.json"), JSON.stringify({ commit: { sha: "b".repeat(40) } }));
+      const gh = `#!/bin/sh
+case "$*" in
+  *branches/main*) answer='${folder}/main.json' ;;
+  *pulls*) answer='${folder}/pulls.json' ;;
+esac
+while [ $# -gt 1 ]; do
+  if [ "$1" = --jq ]; then exec jq -rc "$2" "$answer"; fi
+  shift
+done
+cat "$answer"
+`;
+      writeFileSync(join(bin, "gh"), gh, { mode: 0o755 });
+      const { status, outputs } = await runJob(name, job, {
+        folder,
+        environment: { PATH: `${bin}:${process.env.PATH}`, GITHUB_REPOSITORY: "urr/infra", GITHUB_SHA: "f".repeat(40) },
+        contexts: {
+          github: {
+            token: "t",
+            event: { workflow_run: { head_sha: HEAD, head_repository: { full_name: "urr/infra" } } },
+          },
+        },
+      });
+      expect(status).toBe("success");
+      return outputs;
+    };
+
+    it.each([
+      "infra-plan.yml",
+      "infra-preview.yml",
+    ])("is for %s the one that goes to main from the branch that was synthesized", async (name) => {
+      expect((await find(name, "pull")).pull).toEqual({ number: "4", draft: "false", base: "b".repeat(40) });
+    });
+
+    it("is after a merge the one that was merged into main", async () => {
+      expect((await find("infra-apply.yml", "merged")).merged).toEqual({ pull: "4", head: HEAD });
+    });
+
+    it("is none where it was merged into another branch only", async () => {
+      expect((await find("infra-apply.yml", "merged", PULLS.slice(0, 3))).merged).toEqual({ pull: "", head: "" });
+    });
   });
 
   it("plan and apply every stack that CI may, with the state that it has", () => {

@@ -16,10 +16,17 @@ export interface CommentedPlan extends PlannedBundle {
   readonly at: string;
 }
 
-/** What a pull request lacks to be approved, in words. */
-function unapproved({ approvers, headSha, objectors }: PullFacts): readonly string[] {
+/** What a pull request lacks to be planned with credentials, in words: what goes elsewhere, nobody who guards main looks at. */
+function elsewhere({ baseRef, defaultBranch }: PullFacts): readonly string[] {
+  return baseRef === defaultBranch ? [] : [`a pull request against ${defaultBranch}`];
+}
+
+/** What a pull request lacks to be approved for main, in words. */
+function unapproved(facts: PullFacts): readonly string[] {
+  const { approvers, headSha, objectors } = facts;
   const approval = `an approval of ${headSha.slice(0, 7)} by somebody else with write permission, who did not push it`;
   return [
+    ...elsewhere(facts),
     ...(approvers.length > 0 ? [] : [approval]),
     ...(objectors.length === 0 ? [] : ["no review that asks for changes"]),
   ];
@@ -59,9 +66,8 @@ export function missingFor(
     need(facts.headSha.startsWith(command.sha), `the newest commit: it is ${facts.headSha.slice(0, 7)} by now`);
   if (command.name === "unlock") return missing;
   need(!facts.fork, "a branch of this repository: what comes from a fork is previewed, never planned");
-  if (command.name === "plan") return missing;
+  if (command.name === "plan") return [...missing, ...elsewhere(facts)];
   need(!facts.draft, "a pull request that is ready for review, not a draft");
-  need(facts.baseRef === facts.defaultBranch, `a pull request against ${facts.defaultBranch}`);
   missing.push(...(planned ? unreviewed(facts, planned) : unapproved(facts)));
   need(facts.mergeable !== false, "a branch without conflicts");
   need(
