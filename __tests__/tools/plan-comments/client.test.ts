@@ -270,6 +270,24 @@ describe("pull requests", () => {
     expect(await pulls().facts(pull)).toMatchObject({ approvers: ["lead"], objectors: [] });
   });
 
+  it("count no approval where GitHub does not say who pushed the head", async () => {
+    server.permissions = { dev: "write", lead: "admin" };
+    server.reviews = ["dev", "lead"].map((user) => ({ user, state: "APPROVED", commit: server.pull.headSha }));
+    for (const pushers of [[], [null], ["dev", null]]) {
+      server.pushers = pushers;
+      expect(await pulls().facts(pull)).toMatchObject({ approvers: [], pusherKnown: false });
+    }
+  });
+
+  it("find who pushed the head behind hundreds of later activities", async () => {
+    server.permissions = { dev: "write", lead: "admin" };
+    server.reviews = ["dev", "lead"].map((user) => ({ user, state: "APPROVED", commit: server.pull.headSha }));
+    server.pushers = ["dev"];
+    server.laterActivities = 230;
+    expect(await pulls().facts(pull)).toMatchObject({ approvers: ["lead"], pusherKnown: true });
+    expect(server.requests.filter((request) => request.endsWith("/activity"))).toHaveLength(3);
+  });
+
   it("count only approvals of this very head by others who may write", async () => {
     const head = server.pull.headSha;
     server.permissions = { dev: "write", guest: "read", author: "write", old: "write", fickle: "write", lead: "admin" };

@@ -101,6 +101,7 @@ describe("requirements", () => {
     approvers: ["lead"],
     approvedAt: "2026-01-02T00:00:00Z",
     objectors: [],
+    pusherKnown: true,
   };
   const planned: CommentedPlan = {
     stack: "prod",
@@ -120,6 +121,13 @@ describe("requirements", () => {
   it.each([
     ["permission", "read", {}, planned, /write permission/],
     ["an approval", "write", { approvers: [] }, planned, /an approval of aaaaaaa/],
+    [
+      "a pusher that is known",
+      "write",
+      { approvers: [], pusherKnown: false },
+      planned,
+      /who did not push it; who pushed it is not known/,
+    ],
     [
       "an approval of the newest plan",
       "write",

@@ -61,8 +61,10 @@ export class GitHubServer {
   runs: Record<number, string> = {};
   /** Where a run came from, if it is not a plan of the default branch. */
   origins: Record<number, Partial<RunOrigin>> = {};
-  /** Who pushed the head. */
-  pushers: string[] = ["author"];
+  /** Who pushed the head; of some GitHub no longer says who it was. */
+  pushers: (string | null)[] = ["author"];
+  /** How much happened to the branch since, such as pushes of other commits that were taken back. */
+  laterActivities = 0;
   artifacts: StoredArtifact[] = [];
   faults: Fault[] = [];
   requests: string[] = [];
@@ -225,9 +227,20 @@ export class GitHubServer {
           });
     }
     if (is("GET", /\/activity$/)) {
-      const right = query.get("ref") === "refs/heads/feature";
       const { headSha } = this.pull;
-      return answer(200, right ? this.pushers.map((login, id) => ({ id, after: headSha, actor: { login } })) : []);
+      const pushes = this.pushers.map((login) => ({ after: headSha, actor: login === null ? null : { login } }));
+      const later = { after: "0".repeat(40), actor: { login: "somebody" } };
+      const all = [...Array.from({ length: this.laterActivities }, () => later), ...pushes];
+      const size = Math.min(Number(query.get("per_page") ?? 30), this.pageSize);
+      // GitHub's pages of activities have cursors instead of numbers.
+      const from = Number(query.get("after") ?? 0);
+      const next = `<${this.url}${repo}/activity?ref=${query.get("ref")}&per_page=${size}&after=${from + size}>; rel="next"`;
+      const right = query.get("ref") === "refs/heads/feature";
+      return answer(
+        200,
+        right ? all.slice(from, from + size) : [],
+        right && from + size < all.length ? { link: next } : {},
+      );
     }
     if (is("GET", /\/actions\/artifacts$/)) {
       // The newest first.

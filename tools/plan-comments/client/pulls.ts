@@ -26,6 +26,8 @@ export interface PullFacts {
   readonly approvedAt?: string;
   /** People with write permission whose last review asks for changes. */
   readonly objectors: readonly string[];
+  /** Whether GitHub says who pushed the head. Where it does not, nobody is an approver. Always so for a fork's, which is never planned. */
+  readonly pusherKnown: boolean;
 }
 
 /** Reads pull requests and says small things on them. */
@@ -119,11 +121,13 @@ export class PullRequests {
     }
     const author = pull.user?.login ?? "";
     const fork = pull.head.repo?.full_name !== pull.base.repo.full_name;
-    const own = new Set([author, ...(fork ? [] : await this.pushersOf(ref, pull.head.ref, pull.head.sha))]);
+    const pushers = fork ? [] : await this.pushersOf(ref, pull.head.ref, pull.head.sha);
+    const pusherKnown = fork || pushers.length > 0;
+    const own = new Set([author, ...pushers]);
     const approvers: string[] = [];
     const objectors: string[] = [];
     for (const [login, review] of last) {
-      const approves = review.state === "APPROVED" && review.commit === pull.head.sha && !own.has(login);
+      const approves = review.state === "APPROVED" && review.commit === pull.head.sha && pusherKnown && !own.has(login);
       const objects = review.state === "CHANGES_REQUESTED";
       if (!approves && !objects) continue;
       if (!["admin", "write"].includes(await this.permissionOf(ref, login))) continue;
@@ -148,17 +152,26 @@ export class PullRequests {
       approvers,
       ...(approvedAt === undefined ? {} : { approvedAt }),
       objectors,
+      pusherKnown,
     };
   }
 
-  /** Who pushed a commit to its branch, as GitHub saw it: what a commit says of its author is anybody's word. */
+  /**
+   * Who pushed a commit to its branch, as GitHub saw it: what a commit says of its author is anybody's word. Empty where GitHub does not
+   * tell all of them.
+   */
   private async pushersOf(ref: PullRequestRef, branch: string, headSha: string): Promise<readonly string[]> {
-    const { data } = await this.github.rest.repos.listActivities({
+    const pages = this.github.paginate.iterator(this.github.rest.repos.listActivities, {
       owner: ref.owner,
       repo: ref.repo,
       ref: `refs/heads/${branch}`,
       per_page: 100,
     });
-    return data.flatMap(({ actor, after }) => (actor && after === headSha ? [actor.login] : []));
+    for await (const { data } of pages) {
+      const pushes = data.filter(({ after }) => after === headSha);
+      if (pushes.length === 0) continue;
+      return pushes.every(({ actor }) => actor) ? pushes.flatMap(({ actor }) => (actor ? [actor.login] : [])) : [];
+    }
+    return [];
   }
 }

@@ -24,7 +24,8 @@ function elsewhere({ baseRef, defaultBranch }: PullFacts): readonly string[] {
 /** What a pull request lacks to be approved for main, in words. */
 function unapproved(facts: PullFacts): readonly string[] {
   const { approvers, headSha, objectors } = facts;
-  const approval = `an approval of ${headSha.slice(0, 7)} by somebody else with write permission, who did not push it`;
+  const known = facts.pusherKnown ? "" : "; who pushed it is not known to GitHub: push a commit";
+  const approval = `an approval of ${headSha.slice(0, 7)} by somebody else with write permission, who did not push it${known}`;
   return [
     ...elsewhere(facts),
     ...(approvers.length > 0 ? [] : [approval]),
