@@ -137,7 +137,6 @@ const STEPS: Readonly<Record<string, (values: Values) => Promise<void>>> = {
       ),
       head: "facts" in decision ? decision.facts.headSha : "",
       base: "facts" in decision ? decision.facts.baseSha : "",
-      branch: "facts" in decision ? decision.facts.headRef : "",
     });
     if (decision.kind === "apply") writeFileSync(`${need(values, "out")}.planned`, JSON.stringify(decision.planned));
   },

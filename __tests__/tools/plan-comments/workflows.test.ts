@@ -162,7 +162,7 @@ describe("workflows of the infrastructure", () => {
     expect(plan?.["runs-on"]).toBe("${{ inputs.runner }}");
   });
 
-  it("plan on command the stacks that it names, where the pull request's are planned, in turn with those of a push", () => {
+  it("plan on command the stacks that it names, where the pull request's are planned, and drop none for another", () => {
     const { synth, plan } = workflow("infra-command.yml").jobs;
     expect(runs(synth?.if, { needs: { decide: { outputs: { kind: "plan" } } } })).toBe(true);
     for (const kind of ["apply", "unlock", "answer", "ignore"])
@@ -177,13 +177,22 @@ describe("workflows of the infrastructure", () => {
     expect(placed("staging-platform", vars)).toEqual(["staging-plan", "vpc-a"]);
     expect(placed("prod-platform", vars)).toEqual(["production-plan", "vpc-b"]);
     expect(placed("prod-platform", {})).toEqual(["production-plan", ""]);
-    const branch = {
+    const groupOf = (stack: string, head: string, branch = "b") =>
+      filled(plan?.concurrency?.group ?? "", {
+        github: { repository: "urr/infra", event: { issue: { number: 1 } } },
+        matrix: { stack },
+        needs: { decide: { outputs: { head, branch } } },
+      });
+    // GitHub keeps one that waits in each group: what two of a group plan has to be the same.
+    expect(groupOf("prod", "a", "b")).toBe(groupOf("prod", "a", "c"));
+    const groups = [groupOf("prod", "a"), groupOf("staging", "a"), groupOf("prod", "c")];
+    const { concurrency } = workflow("infra-plan.yml");
+    const github = {
       repository: "urr/infra",
       event: { workflow_run: { head_repository: { full_name: "urr/infra" }, head_branch: "b" } },
     };
-    expect(
-      filled(plan?.concurrency?.group ?? "", { github: branch, needs: { decide: { outputs: { branch: "b" } } } }),
-    ).toBe(filled(workflow("infra-plan.yml").concurrency?.group ?? "", { github: branch }));
+    expect(new Set([...groups, filled(concurrency?.group ?? "", { github })]).size).toBe(4);
+    expect(plan?.concurrency?.["cancel-in-progress"]).toBe(false);
   });
 
   describe("a plan on command", () => {
