@@ -92,7 +92,6 @@ describe("requirements", () => {
     fork: false,
     author: "author",
     headSha: HEAD,
-    headRef: "feature",
     baseRef: "main",
     defaultBranch: "main",
     baseSha: BASE,
@@ -1002,7 +1001,46 @@ describe("a comment", () => {
     };
     const decision = await decide(event(`cdktf apply ${stack}`), around());
     expect(decision).toMatchObject({ kind: "answer", text: expect.stringContaining("a commit came in between") });
-    expect((await around().locks.holder(stack))?.run).toBeUndefined();
+    expect(await around().locks.holder(stack)).toBeUndefined();
+  });
+
+  it.each([
+    [
+      "an approval is dismissed",
+      () => server.reviews.push({ user: "lead", state: "DISMISSED", commit: HEAD }),
+      "an approval of aaaaaaa",
+    ],
+    [
+      "changes are asked for",
+      () => server.reviews.push({ user: "dev", state: "CHANGES_REQUESTED", commit: HEAD }),
+      "no review that asks for changes",
+    ],
+    ["it is made a draft", () => (server.pull.draft = true), "ready for review"],
+    [
+      "the comment is edited",
+      () => (planned = planned && { ...planned, commented: false }),
+      "the comment as the plan job wrote it",
+    ],
+    ["the plan is taken back", () => (planned = undefined), "a plan of"],
+  ])("does not apply when between comment and lock %s, says so and lets go", async (_, happens, lacks) => {
+    for (const held of [false, true]) {
+      const before = { reviews: [...server.reviews], draft: server.pull.draft, planned };
+      if (held) {
+        await around().locks.acquire({ stack, pull: 1, head: HEAD, who: "dev", run: 9 });
+        await around().locks.finish(stack, 9);
+      }
+      let asked = 0;
+      server.before = (request) => {
+        if (request.endsWith("/pulls/1") && ++asked === 2) happens();
+      };
+      const decision = await decide(event(`cdktf apply ${stack}`), around());
+      expect(decision).toMatchObject({ kind: "answer", text: expect.stringContaining(lacks) });
+      const holder = await around().locks.holder(stack);
+      expect([holder?.pull, holder?.run]).toEqual([held ? 1 : undefined, undefined]);
+      server.reviews = before.reviews;
+      server.pull.draft = before.draft;
+      planned = before.planned;
+    }
   });
 
   it("is applied once where two say it at the same time", async () => {

@@ -11,7 +11,6 @@ export interface PullFacts {
   readonly fork: boolean;
   readonly author: string;
   readonly headSha: string;
-  readonly headRef: string;
   readonly baseRef: string;
   readonly defaultBranch: string;
   /** Tip of the base branch now. */
@@ -143,7 +142,6 @@ export class PullRequests {
       fork,
       author,
       headSha: pull.head.sha,
-      headRef: pull.head.ref,
       baseRef: pull.base.ref,
       defaultBranch: pull.base.repo.default_branch,
       baseSha: branch.commit.sha,

@@ -64,15 +64,16 @@ export async function decide(event: CommentEvent, around: Surroundings): Promise
   if (parsed.kind === "mistake") return answer(`${parsed.problem}.\n\n${helpText(around.stacks)}`, "confused");
   const { command } = parsed;
   if (command.name === "help") return answer(helpText(around.stacks), "+1");
-  const facts = await around.pulls.facts(pull);
-  const planned =
-    command.name === "apply" && command.stack !== undefined
-      ? await around.plannedOf(pull.number, command.stack, facts.headSha)
-      : undefined;
-  const missing = missingFor(command, permission, facts, planned);
-  if (missing.length > 0) {
-    return answer(`${code(nameOf(command))} needs:\n\n${missing.map((text) => `- ${text}`).join("\n")}`, "confused");
-  }
+  const look = async () => {
+    const facts = await around.pulls.facts(pull);
+    const planned =
+      command.name === "apply" && command.stack !== undefined
+        ? await around.plannedOf(pull.number, command.stack, facts.headSha)
+        : undefined;
+    return { facts, planned, missing: missingFor(command, permission, facts, planned) };
+  };
+  const { facts, planned, missing } = await look();
+  if (missing.length > 0) return answer(needsText(command, missing), "confused");
   if (command.name === "plan") {
     const stacks = command.stack === undefined ? around.stacks : [command.stack];
     return { kind: "plan", stacks, facts, reaction: "eyes" };
@@ -84,6 +85,7 @@ export async function decide(event: CommentEvent, around: Surroundings): Promise
   }
   if (!planned) throw new Error(`${stack}: an apply without a plan passed its requirements`);
   if (!locks) return { kind: "apply", planned, facts, reaction: "rocket" };
+  const before = await locks.holder(stack);
   const taken = await locks.acquire({
     stack,
     pull: pull.number,
@@ -92,13 +94,20 @@ export async function decide(event: CommentEvent, around: Surroundings): Promise
     run: around.run,
   });
   if (!taken.acquired) return answer(heldText(stack, taken.holder, pull.number), "confused");
-  // A push between the comment and here: the lock is held, so whatever comes next sees the newer head.
-  const now = await around.pulls.facts(pull);
-  if (now.headSha !== facts.headSha || now.baseSha !== facts.baseSha) {
-    await locks.finish(stack, around.run);
-    return answer(`${code(nameOf(command))}: a commit came in between. Look at the new plan first.`, "confused");
-  }
-  return { kind: "apply", planned, facts: now, reaction: "rocket" };
+  // A push, a review, an edit or another plan between the comment and here: the lock is held, so whatever comes next sees it.
+  const now = await look();
+  const moved = now.facts.headSha !== facts.headSha || now.facts.baseSha !== facts.baseSha;
+  if (!moved && now.missing.length === 0 && now.planned)
+    return { kind: "apply", planned: now.planned, facts: now.facts, reaction: "rocket" };
+  // What was held before this run stays so: something was applied.
+  if (before?.pull === pull.number) await locks.finish(stack, around.run);
+  else await locks.release(stack, pull.number, around.run);
+  return answer(
+    moved
+      ? `${code(nameOf(command))}: a commit came in between. Look at the new plan first.`
+      : needsText(command, now.missing),
+    "confused",
+  );
 }
 
 async function unlock(
@@ -122,6 +131,9 @@ async function unlock(
 
 const nameOf = (command: Command): string =>
   ["cdktf", command.name, command.stack ?? "", command.sha ?? ""].join(" ").trim();
+
+const needsText = (command: Command, missing: readonly string[]): string =>
+  `${code(nameOf(command))} needs:\n\n${missing.map((text) => `- ${text}`).join("\n")}`;
 
 function heldText(stack: string, holder: Lock | undefined, pull: number): string {
   if (!holder) return `${code(stack)} was locked a moment ago: try again.`;
