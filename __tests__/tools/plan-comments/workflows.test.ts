@@ -218,7 +218,10 @@ esac
       const { status, outputs } = await runJob("infra-command.yml", "synth", {
         folder,
         environment: { PATH: `${bin}:${process.env.PATH}`, GITHUB_REPOSITORY: "urr/infra" },
-        contexts: { github: { token: "t" }, needs: { decide: { outputs: { head: "a".repeat(40) } } } },
+        contexts: {
+          github: { token: "t", event: { issue: { number: 12 } } },
+          needs: { decide: { outputs: { head: "a".repeat(40) } } },
+        },
       });
       const log = join(folder, "gh.log");
       return { status, run: outputs.find?.run, asked: existsSync(log) ? readFileSync(log, "utf8") : "" };
@@ -234,13 +237,27 @@ esac
       expect(kept).toEqual({ status: "success", run: "7", asked: "" });
     });
 
-    it("synthesizes again where nothing is kept any more, and leaves the plan to what follows", async () => {
+    it("synthesizes again where nothing is kept any more, leaves the plan to what follows, and says so", async () => {
       const gone = await find([run(7)], 0);
-      expect(gone).toMatchObject({ status: "success", run: undefined, asked: "run rerun 7 --repo urr/infra\n" });
+      expect(gone).toMatchObject({ status: "success", run: undefined });
+      expect(gone.asked.split("\n")).toEqual([
+        "run rerun 7 --repo urr/infra",
+        expect.stringMatching(
+          /^pr comment 12 --repo urr\/infra --body Nothing of aaaaaaa is planned yet: .* runs again/,
+        ),
+        "",
+      ]);
     });
 
-    it("fails where the commit was never synthesized", async () => {
-      expect(await find([run(8, "someone/infra")], 1)).toMatchObject({ status: "failure", run: undefined, asked: "" });
+    it.each([
+      ["is not synthesized yet", [run(9, "urr/infra", "in_progress")]],
+      ["was never synthesized here", [run(8, "someone/infra")]],
+    ])("fails where the commit %s, and says so", async (_, workflowRuns) => {
+      const missing = await find(workflowRuns, 1);
+      expect(missing).toMatchObject({ status: "failure", run: undefined });
+      expect(missing.asked).toMatch(
+        /^pr comment 12 --repo urr\/infra --body Nothing of aaaaaaa is planned yet: infra-synth has not finished for it\..*\n$/,
+      );
     });
   });
 
