@@ -851,6 +851,16 @@ describe("inspection of a pull request's Terraform JSON", () => {
   });
 
   it.each([
+    "skip_credentials_validation",
+    "skip_requesting_account_id",
+    "skip_metadata_api_check",
+  ])("fails on %s, with which nobody would look whose account it is", (argument) => {
+    expect(inspect(root({ provider: { aws: [{ region: "ap-northeast-2", [argument]: true }] } }))).toThrow(
+      `provider aws: ${argument} is not allowed`,
+    );
+  });
+
+  it.each([
     ["defaults", { eks_cluster_endpoint: "https://evil.example" }],
     ["workspace", "mine"],
     ["provider", "aws"],

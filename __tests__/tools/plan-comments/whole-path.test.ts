@@ -9,6 +9,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { CreateTableCommand, DeleteItemCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
@@ -32,7 +34,8 @@ const STATE = "/urr-terraform-state-staging/staging/terraform.tfstate";
 const PLAN_RUN = 501;
 const APPLY_RUN = 502;
 const hasAws = canRunTerraform("the guard on the path from synth to apply", ["aws"]);
-const KEY = "arn:aws:kms:ap-northeast-2:123456789012:key/bundles";
+const ACCOUNT = "123456789012";
+const KEY = `arn:aws:kms:ap-northeast-2:${ACCOUNT}:key/bundles`;
 
 class Greeting extends TerraformResource {
   constructor(
@@ -68,13 +71,13 @@ function synthesize(folder: string, text: string): void {
   app.synth();
 }
 
-/** The same stack with AWS's provider, which asks for nothing while it plans without a refresh. */
+/** The same stack with AWS's provider, which asks only whose credentials it has while it plans without a refresh. */
 function synthesizeWithAws(folder: string): void {
   synthesize(folder, "as reviewed");
   const file = join(folder, "stacks/staging/cdk.tf.json");
   const body = JSON.parse(readFileSync(file, "utf8")) as { terraform: object };
   const requiredProviders = { aws: { source: "hashicorp/aws", version: "5.100.0" } };
-  const aws = { region: "ap-northeast-2", skip_credentials_validation: true, skip_requesting_account_id: true };
+  const aws = { region: "ap-northeast-2", allowed_account_ids: [ACCOUNT] };
   writeFileSync(
     file,
     JSON.stringify({
@@ -84,6 +87,15 @@ function synthesizeWithAws(folder: string): void {
     }),
   );
 }
+
+/** Answers whose credentials these are, as STS does. */
+const sts = createServer((_, response) =>
+  response
+    .writeHead(200, { "content-type": "text/xml" })
+    .end(
+      `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>arn:aws:sts::${ACCOUNT}:assumed-role/urr-ci-plan-staging/x</Arn><UserId>x</UserId><Account>${ACCOUNT}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`,
+    ),
+);
 
 /** What Terraform remembers of a queue that the configuration no longer has. */
 const stateWithQueue = {
@@ -101,7 +113,7 @@ const stateWithQueue = {
       instances: [
         {
           schema_version: 0,
-          attributes: { id: "https://sqs.ap-northeast-2.amazonaws.com/123456789012/jobs", name: "jobs" },
+          attributes: { id: `https://sqs.ap-northeast-2.amazonaws.com/${ACCOUNT}/jobs`, name: "jobs" },
         },
       ],
     },
@@ -119,6 +131,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
 
   beforeAll(async () => {
     await new Promise<void>((done) => locksServer.listen(0, "127.0.0.1", done));
+    await new Promise<void>((done) => sts.listen(0, "127.0.0.1", done));
     const endpoint = `http://127.0.0.1:${(locksServer.address() as { port: number }).port}`;
     dynamodb = new DynamoDBClient({
       endpoint,
@@ -138,6 +151,8 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
   afterAll(async () => {
     dynamodb.destroy();
     await new Promise<void>((done) => locksServer.close(() => done()));
+    sts.closeAllConnections();
+    await new Promise<void>((done) => sts.close(() => done()));
   });
 
   beforeEach(async () => {
@@ -160,6 +175,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
       AWS_REGION: "ap-northeast-2",
       AWS_EC2_METADATA_DISABLED: "true",
       AWS_ENDPOINT_URL_S3: objects,
+      AWS_ENDPOINT_URL_STS: `http://127.0.0.1:${(sts.address() as AddressInfo).port}`,
       AWS_ENDPOINT_URL_DYNAMODB: await dynamodb.config
         .endpoint?.()
         .then(({ hostname, port }) => `http://${hostname}:${port}`),
@@ -189,7 +205,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
     rmSync(folder, { recursive: true });
   });
 
-  const vars = { AWS_ACCOUNT_ID: "123456789012", PLAN_BUNDLE_KEY_ARN: KEY, TERRAFORM_TFVARS: "" };
+  const vars = { AWS_ACCOUNT_ID: ACCOUNT, PLAN_BUNDLE_KEY_ARN: KEY, TERRAFORM_TFVARS: "" };
 
   /** The two jobs of a plan; only what the first one keeps is in the second one's folder. */
   const plan = async (runner = "ubuntu-24.04"): Promise<JobResult> => {
@@ -298,7 +314,7 @@ describe("the path from a pull request's synth to its apply", { timeout: 300_000
       "x-amz-server-side-encryption-aws-kms-key-id": KEY,
     });
     expect(greeting()).toBeUndefined();
-    expect(assumed).toEqual(["arn:aws:iam::123456789012:role/urr-ci-plan-staging"]);
+    expect(assumed).toEqual([`arn:aws:iam::${ACCOUNT}:role/urr-ci-plan-staging`]);
     synthesize(join(folder, "synth/head"), "as nobody read it");
 
     const applied = await apply();

@@ -20,14 +20,7 @@ const CLUSTER_ARGUMENTS = ["host", "cluster_ca_certificate", "exec"];
  * version of a provider may bring more of them.
  */
 const PROVIDER_ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
-  aws: [
-    "alias",
-    "region",
-    "allowed_account_ids",
-    "default_tags",
-    "skip_credentials_validation",
-    "skip_requesting_account_id",
-  ],
+  aws: ["alias", "region", "allowed_account_ids", "default_tags"],
   kubernetes: ["alias", ...CLUSTER_ARGUMENTS],
   helm: ["alias", "kubernetes"],
   random: ["alias"],
