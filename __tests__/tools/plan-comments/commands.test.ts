@@ -10,6 +10,7 @@ import dynalite from "dynalite";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { deterministicZip } from "../../../lib/lambda-bundle/zip";
+import { buildApp } from "../../../main";
 import { connect } from "../../../tools/plan-comments/client/github";
 import { type PullFacts, PullRequests } from "../../../tools/plan-comments/client/pulls";
 import { openBundle, packBundle, readFolder, writeFolder } from "../../../tools/plan-comments/commands/bundle";
@@ -474,6 +475,22 @@ describe("the store of bundles", () => {
     await expect(store.get({ ...identity, digest: "0".repeat(64) })).rejects.toThrow(
       /prod\/prod\/a{40}\/0{64}\.zip is not in bundles: .*Plan again/,
     );
+  });
+});
+
+describe("inspection of the stacks as they are", () => {
+  const folder = mkdtempSync(join(tmpdir(), "urr-inspected-"));
+  beforeAll(() => buildApp(folder).synth(), 120_000);
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it.each([
+    ["staging", "staging", "terraform"],
+    ["prod", "prod", "terraform"],
+    ["staging-platform", "staging", "platform"],
+    ["prod-platform", "prod", "platform"],
+  ])("lets %s through", (stack, environment, state) => {
+    const backend = { bucket: `urr-terraform-state-${environment}`, key: `${environment}/${state}.tfstate` };
+    expect(() => inspectStack(stack, readFolder(join(folder, "stacks", stack)), backend)).not.toThrow();
   });
 });
 
