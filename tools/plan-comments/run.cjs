@@ -1,7 +1,7 @@
 // Starts a command of this folder: `node run.cjs render|plan|comment …`. Node cannot run TypeScript by itself, and a compiler in front
 // of every start costs more than the command: it is bundled once per change of its sources, and what V8 compiled of the bundle is
 // kept beside it. CommonJS, since V8 keeps the code of scripts only.
-const { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } = require("node:fs");
+const { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } = require("node:fs");
 const path = require("node:path");
 const { setFlagsFromString } = require("node:v8");
 const { Script } = require("node:vm");
@@ -10,7 +10,7 @@ const ROOT = path.resolve(__dirname, "../..");
 const COMMANDS = ["render", "plan", "comment"];
 const CACHE = path.join(ROOT, "node_modules/.cache/plan-comments");
 /** What a bundle depends on besides its sources: this file, and what is installed. */
-const OTHER_INPUTS = ["tools/plan-comments/run.cjs", "node_modules/.package-lock.json"];
+const OTHER_INPUTS = ["tools/plan-comments/run.cjs", "node_modules/.package-lock.json", "tsconfig.json"];
 /** Parts of Node that a large plan is rendered without; loading them would be a twentieth of the time. */
 const LATE = ["node:crypto", "node:zlib"];
 
@@ -23,10 +23,19 @@ function read(file, encoding) {
   }
 }
 
-/** Another process that reads while this one writes must find all of a file: write beside it, then rename. */
-function writeWhole(file, content) {
-  writeFileSync(`${file}.${process.pid}`, content);
-  renameSync(`${file}.${process.pid}`, file);
+/**
+ * Keeps a file for the next start. Another process that reads while this one writes must find all of it: written beside, then
+ * renamed. Where it cannot be kept, the next start makes it again; that is no reason for a command to fail, least after its work.
+ */
+function keep(file, content) {
+  const fresh = `${file}.${process.pid}`;
+  try {
+    mkdirSync(CACHE, { recursive: true });
+    writeFileSync(fresh, content);
+    renameSync(fresh, file);
+  } catch {
+    rmSync(fresh, { force: true });
+  }
 }
 
 /** First line of a bundle: what it was made by and from. */
@@ -35,18 +44,30 @@ function stampOf(inputs) {
     const state = statSync(path.join(ROOT, name), { throwIfNoEntry: false });
     return [name, state?.mtimeMs ?? 0, state?.size ?? 0];
   });
-  return `//${JSON.stringify({ node: process.version, states })}\n`;
+  const { arch, platform, version } = process;
+  return `//${JSON.stringify({ node: [version, platform, arch], states })}\n`;
+}
+
+/** The names that a stamp holds; undefined if it is none. */
+function inputsOf(stamp) {
+  try {
+    return JSON.parse(stamp.slice(2)).states.map(([input]) => input);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The command's bundle, made if its sources are not as they were, and its first line. */
 async function currentBundle(name) {
   const file = path.join(CACHE, `${name}.cjs`);
   const kept = read(file, "latin1");
-  if (kept?.startsWith("//{")) {
+  if (kept !== undefined) {
     const stamp = kept.slice(0, kept.indexOf("\n") + 1);
-    if (stampOf(JSON.parse(stamp.slice(2)).states.map(([input]) => input)) === stamp) return { code: kept, stamp };
+    const inputs = inputsOf(stamp);
+    if (inputs !== undefined && stampOf(inputs) === stamp) return { code: kept, stamp };
   }
   const { build } = await import("esbuild");
+  const begun = Date.now();
   const { metafile, outputFiles } = await build({
     absWorkingDir: ROOT,
     entryPoints: [`tools/plan-comments/${name}.ts`],
@@ -64,13 +85,15 @@ async function currentBundle(name) {
   });
   const own = Object.keys(metafile.inputs).filter((input) => !/^node_modules\/|^late:/.test(input));
   const stamp = stampOf([...own, ...OTHER_INPUTS]);
-  // V8 keeps a text of one byte per character in half the space. esbuild has left other characters in comments only.
+  // V8 keeps a text of one byte per character in half the space. esbuild has left others in comments and regular expressions only,
+  // where the escape means the same.
   const code =
     stamp +
     outputFiles[0].text.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
-  mkdirSync(CACHE, { recursive: true });
-  writeWhole(file, code);
-  return { code, stamp };
+  // A source that was saved meanwhile may not be what was bundled.
+  const settled = own.every((input) => statSync(path.join(ROOT, input)).mtimeMs < begun);
+  if (settled) keep(file, code);
+  return { code, stamp, settled };
 }
 
 /** Loads parts of Node when they are first used. */
@@ -92,7 +115,7 @@ const late = {
 };
 
 async function run(name, parameters) {
-  const { code, stamp } = await currentBundle(name);
+  const { code, settled = true, stamp } = await currentBundle(name);
   const filename = path.join(CACHE, `${name}.cjs`);
   const compiled = path.join(CACHE, `${name}.v8`);
   // V8 itself tells two scripts apart by their lengths alone.
@@ -104,8 +127,8 @@ async function run(name, parameters) {
   process.argv = [process.argv[0], name, ...parameters];
   await command.exports.main();
   // Only now does V8 know all functions that the command calls.
-  if (script.cachedDataRejected !== false)
-    writeWhole(compiled, Buffer.concat([Buffer.from(stamp), script.createCachedData()]));
+  if (script.cachedDataRejected !== false && settled)
+    keep(compiled, Buffer.concat([Buffer.from(stamp), script.createCachedData()]));
 }
 
 // Most of what runs here runs for a tenth of a second: V8 would spend a third of the CPU on optimizing code that then hardly runs.

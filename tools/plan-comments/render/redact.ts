@@ -402,7 +402,7 @@ class Finder {
   replaceIn(text: string): string {
     if (this.byHead.size === 0) return text;
     let result = "";
-    let copied = 0;
+    let hidden = 0;
     let end = this.head;
     while (end <= text.length) {
       const jump = this.jumps[slotOf(text, end)] ?? 0;
@@ -412,15 +412,14 @@ class Finder {
       }
       const start = end - this.head;
       const found = this.byHead.get(text.slice(start, end))?.find((word) => text.startsWith(word, start));
-      if (found === undefined) {
-        end++;
-        continue;
+      if (found !== undefined) {
+        // One that begins within another and reaches further hides the rest as well.
+        if (start >= hidden) result += text.slice(hidden, start) + MASK;
+        hidden = Math.max(hidden, start + found.length);
       }
-      result += text.slice(copied, start) + MASK;
-      copied = start + found.length;
-      end = copied + this.head;
+      end++;
     }
-    return copied === 0 ? text : result + text.slice(copied);
+    return hidden === 0 ? text : result + text.slice(hidden);
   }
 }
 
@@ -446,9 +445,13 @@ const COMMON_WORDS = new Set([
   "String",
 ]);
 
-/** The ways a secret can be written: as it is, inside JSON, in an address, as base64, in HTML, or with its lines indented. */
+/**
+ * The ways a secret can be written: as it is, inside JSON (Terraform's own `jsonencode` too), in an address, as base64, also of a
+ * text that it is a part of, in HTML, with other line ends, or with its lines indented.
+ */
 function formsOf(secret: string): readonly string[] {
   const json = JSON.stringify(secret).slice(1, -1);
+  const encoded = json.replace(/[<>&]/g, (sign) => `\\u00${sign.charCodeAt(0).toString(16)}`);
   const html = secret
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")
@@ -456,15 +459,31 @@ function formsOf(secret: string): readonly string[] {
     .replaceAll('"', "&quot;");
   const lines = secret.includes("\n") ? secret.split("\n").filter((line) => line.trim().length >= 12) : [];
   const wellFormed = !/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(secret);
+  const base64 = base64FormsOf(secret);
   return [
     secret,
-    json,
-    JSON.stringify(json).slice(1, -1),
+    secret.replaceAll("\n", "\r\n"),
+    ...[json, encoded].flatMap((form) => [form, JSON.stringify(form).slice(1, -1)]),
     ...(wellFormed ? [encodeURIComponent(secret)] : []),
-    Buffer.from(secret).toString("base64").replace(/=+$/, ""),
+    ...base64,
+    ...base64.map((form) => form.replaceAll("+", "-").replaceAll("/", "_")),
     html,
     ...lines.map((line) => line.trim()),
   ].filter((form) => form.length >= SHORTEST_TAINT);
+}
+
+/** As base64 by itself, and what is the same of it wherever it stands in a longer text: at each of the three places in a group. */
+function base64FormsOf(secret: string): string[] {
+  const bytes = Buffer.from(secret);
+  const parts = [0, 1, 2].map((before) => {
+    const text = Buffer.concat([Buffer.alloc(before), bytes])
+      .toString("base64")
+      .replace(/=+$/, "");
+    // Characters that hold bits of a neighbour depend on it.
+    const first = before === 0 ? 0 : before + 1;
+    return text.slice(first, (before + bytes.length) % 3 === 0 ? undefined : -1);
+  });
+  return [bytes.toString("base64").replace(/=+$/, ""), ...parts];
 }
 
 function collect(plan: Plan, secrets: Set<string>): void {
