@@ -597,6 +597,8 @@ describe("inspection of a pull request's Terraform JSON", () => {
       /the state is not the stack's own/,
     ],
     ["no backend", root({ terraform: {} }), {}, /has no backend/],
+    ["an empty list of backends", root({ terraform: { backend: [] } }), {}, /has no backend/],
+    ["an empty backend", root({ terraform: { backend: { s3: [] } } }), {}, /has no backend/],
     [
       "Terraform Cloud",
       root({ terraform: { backend: { s3: backend }, cloud: {} } }),

@@ -164,7 +164,11 @@ function inspectFile(
     if (!SECTIONS.has(section)) problems.push(`${path}: section ${JSON.stringify(section)} is not known`);
   const settings = blocks(body.terraform, `${path}: terraform`, problems);
   for (const block of settings) inspectSettings(path, block, isRoot ? backend : undefined, problems);
-  if (isRoot && !settings.some((block) => block.backend !== undefined)) problems.push(`${path}: has no backend`);
+  // An empty list of blocks is none: Terraform would plan on an empty state of its own.
+  const backends = settings
+    .flatMap((block) => blocks(block.backend, path, []))
+    .flatMap((kinds) => Object.values(kinds).flatMap((kind) => blocks(kind, path, [])));
+  if (isRoot && backends.length === 0) problems.push(`${path}: has no backend`);
   for (const block of blocks(body.provider, `${path}: provider`, problems)) {
     for (const [name, configurations] of Object.entries(block)) {
       if (!allowed(name)) problems.push(`${path}: provider ${name} is not on the list`);
