@@ -524,17 +524,24 @@ function unmet(result: BenchResult): string[] {
     .map(([key, , limit]) => `${key} is ${result[key]}, wanted ${limit}`);
 }
 
-const { values } = parseArgs({
-  options: { json: { type: "boolean", default: false }, visitors: { type: "string", default: "15000" } },
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { json: { type: "boolean", default: false }, visitors: { type: "string", default: "15000" } },
+  });
+  const visitors = Number(values.visitors);
+  if (!Number.isSafeInteger(visitors) || visitors < CONCURRENCY) {
+    throw new Error(`--visitors: given ${values.visitors}; allowed is a whole number from ${CONCURRENCY}.`);
+  }
+  const result = await bench(visitors, (line) => console.log(line));
+  for (const problem of unmet(result)) {
+    console.log(`Target missed: ${problem}`);
+  }
+  if (values.json) {
+    console.log(JSON.stringify(result));
+  }
+}
+
+await main().catch((error: unknown) => {
+  console.error(`bench:vwr: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
 });
-const visitors = Number(values.visitors);
-if (!Number.isSafeInteger(visitors) || visitors < CONCURRENCY) {
-  throw new Error(`--visitors: given ${values.visitors}; allowed is a whole number from ${CONCURRENCY}.`);
-}
-const result = await bench(visitors, (line) => console.log(line));
-for (const problem of unmet(result)) {
-  console.log(`Target missed: ${problem}`);
-}
-if (values.json) {
-  console.log(JSON.stringify(result));
-}

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { givenFile } from "../terraform/given-file";
 import { readOverrideFile, readOverrides } from "./overrides";
-import { explain, judge } from "./rules";
+import { explain, judge, UnreadablePlanError } from "./rules";
 
 const USAGE =
   "guard: give the file that `terraform show -json PLANFILE` printed, or - for standard input; then any number of --allow ADDRESS and --allow-file FILE.\n";
@@ -29,7 +29,8 @@ function main(args: readonly string[]): number {
     process.stdout.write(explain(verdict) || "guard: the plan loses no guarded resource.\n");
     return verdict.refused.length > 0 ? 1 : 0;
   } catch (error) {
-    process.stderr.write(`guard: ${file}: ${error instanceof Error ? error.message : error}\n`);
+    const hint = error instanceof UnreadablePlanError ? "" : "; give what `terraform show -json PLANFILE` prints";
+    process.stderr.write(`guard: ${file}: ${error instanceof Error ? error.message : error}${hint}\n`);
     return 2;
   }
 }

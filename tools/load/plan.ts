@@ -228,10 +228,14 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: { sample: { type: "string", default: "50000" }, out: { type: "string" }, json: { type: "boolean" } },
   });
+  const sample = Number(values.sample);
+  if (!Number.isSafeInteger(sample) || sample < 1) {
+    throw new Error(`--sample: given ${values.sample}; allowed is a whole number from 1.`);
+  }
   const results: PlanResult[] = [];
   for (const crowd of CROWDS) {
     process.stderr.write(`Simulating ${crowd.name}\n`);
-    results.push(await plan(crowd, Number(values.sample)));
+    results.push(await plan(crowd, sample));
   }
   process.stdout.write(planTable(results));
   if (values.out !== undefined) {
@@ -244,5 +248,8 @@ async function main(): Promise<void> {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  await main();
+  await main().catch((error: unknown) => {
+    process.stderr.write(`load:plan: ${error instanceof Error ? error.message : error}\n`);
+    process.exitCode = 1;
+  });
 }

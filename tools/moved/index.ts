@@ -50,7 +50,8 @@ function read(file: string) {
   try {
     return readResources(JSON.parse(readFileSync(givenFile(file), "utf8")));
   } catch (error) {
-    throw new Error(`${file}: ${error instanceof Error ? error.message : error}`);
+    const hint = "give what `terraform state pull` or `terraform show -json PLANFILE` prints";
+    throw new Error(`${file}: ${error instanceof Error ? error.message : error}; ${hint}`);
   }
 }
 
